@@ -1,0 +1,1 @@
+"""gpuforge: rent cloud GPU machines, train on them, and give them back."""

@@ -1,0 +1,1 @@
+"""Verifies the journal's chain and exports it."""

@@ -1,0 +1,1 @@
+"""Facts about accelerators, instance types and prices, and pure selection over them."""

@@ -1,0 +1,1 @@
+"""Deep-learning image families and pure selection over them."""

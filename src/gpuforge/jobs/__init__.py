@@ -1,0 +1,1 @@
+"""Launch, follow and end jobs."""

@@ -1,0 +1,1 @@
+"""Frozen values everyone shares; no I/O, no provider, no user input."""

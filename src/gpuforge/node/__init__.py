@@ -1,0 +1,1 @@
+"""The programs that run on every node, and their client."""

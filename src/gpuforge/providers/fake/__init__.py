@@ -1,0 +1,1 @@
+"""The provider of the simulated cloud: a thin adapter over simcloud."""

@@ -1,0 +1,1 @@
+"""Plan, create, wait, reconcile, tear down."""

@@ -1,0 +1,1 @@
+"""Simulated machines: real processes behind a real SSH server."""

@@ -1,0 +1,1 @@
+"""The journal, locks and paths: what gpuforge remembers."""

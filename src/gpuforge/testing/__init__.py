@@ -1,0 +1,1 @@
+"""What users and the project test with: contract suites, fixtures, a manual clock."""

@@ -1,0 +1,1 @@
+"""Verified connections to nodes, over OpenSSH or paramiko."""

@@ -1,0 +1,27 @@
+"""Every test has a home of its own: no state, settings or credentials of the person who runs it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_STRAY = ("GPUFORGE_", "GOOGLE_", "AWS_", "CLOUDSDK_", "SSH_A")
+
+
+@pytest.fixture(autouse=True)
+def gpuforge_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``GPUFORGE_HOME`` and HOME in a temporary folder; stray settings of the caller removed."""
+    for name in list(os.environ):
+        if name.startswith(_STRAY):
+            monkeypatch.delenv(name)
+    home = tmp_path / "gf-home"
+    home.mkdir()
+    monkeypatch.setenv("GPUFORGE_HOME", str(home))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    return home

@@ -1,0 +1,1 @@
+"""Public signatures, checked by mypy and never run."""
