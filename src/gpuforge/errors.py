@@ -5,6 +5,8 @@
     GpuforgeError                       root: brief, details, resolution
     ├ SpecError                         what the user wrote is wrong; nothing was created
     ├ PolicyError                       refused before any cost; nothing was created
+    │  ├ DeclinedError                  a question was answered with no, or nobody was there to ask
+    │  └ DeadlineError                  it does not fit before the deadline, or the deadline has passed
     ├ BudgetError                       a limit is or would be passed; says what still runs
     ├ ProviderError                     the cloud answered, or failed to
     │  ├ CapacityError                  next offering; remember the stock-out for minutes
@@ -56,6 +58,8 @@ __all__ = [
     "ConflictError",
     "ConnectError",
     "CredentialsError",
+    "DeadlineError",
+    "DeclinedError",
     "GpuforgeError",
     "HostKeyError",
     "InvalidRequestError",
@@ -147,6 +151,20 @@ class PolicyError(GpuforgeError):
 
     code = "policy"
     exit_code = 73
+
+
+class DeclinedError(PolicyError):
+    """A question was answered with no, or there was nobody to ask; nothing was done."""
+
+    code = "declined"
+    exit_code = 76
+
+
+class DeadlineError(PolicyError):
+    """Something does not fit before the machines' deadline, or the deadline has passed."""
+
+    code = "deadline"
+    exit_code = 75
 
 
 class BudgetError(GpuforgeError):
