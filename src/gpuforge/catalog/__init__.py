@@ -1,1 +1,1 @@
-"""Facts about accelerators, instance types and prices, and pure selection over them."""
+"""Facts about what clouds sell, and pure selection over them: GPU names, instance types, zones, prices."""
