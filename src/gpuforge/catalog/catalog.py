@@ -1,4 +1,4 @@
-"""What clouds sell, read from tables: CSV rows to offerings, and the summary ``gpuforge gpus`` shows.
+"""What clouds sell, read from tables: CSV rows to offerings.
 
 One table format serves the shipped GCE table and the simulated cloud's own small profile. A row is an
 instance type in a region; its columns are :data:`COLUMNS`:
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuforge.catalog.accelerators import UnknownAccelerator, lookup
+from gpuforge.catalog.summary import GpuRow, summarise
 from gpuforge.errors import StateError
 from gpuforge.models.money import Price
 from gpuforge.models.offering import Offering
@@ -31,7 +32,16 @@ from gpuforge.models.resources import Accelerator, CapacityType
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["COLUMNS", "GCE_OFFERINGS", "CatalogRow", "gce_offerings", "read_offerings", "read_rows"]
+__all__ = [
+    "COLUMNS",
+    "GCE_OFFERINGS",
+    "CatalogRow",
+    "GpuRow",
+    "gce_offerings",
+    "read_offerings",
+    "read_rows",
+    "summarise",
+]
 
 COLUMNS = (
     "instance_type",
@@ -197,5 +207,6 @@ def _day(text: str) -> date:
     return date.fromisoformat(text)
 
 
+@lru_cache(maxsize=4096)
 def _decimal(text: str) -> Decimal | None:
     return Decimal(text) if text else None
