@@ -1,4 +1,4 @@
-"""Shared values to and from the JSON of journal rows; what is read back is checked, since files are hostile."""
+"""Shared values to and from the JSON of journal rows; what is read back is checked: files are hostile."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "DAMAGED",
     "host_key_from_json",
     "host_key_to_json",
     "http_call_from_json",
@@ -37,8 +38,8 @@ __all__ = [
     "route_to_json",
 ]
 
-# what a damaged text raises on its way into a value; callers turn it into StateError
-type_errors = (KeyError, ValueError, TypeError, AttributeError, ArithmeticError, IndexError)
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What a damaged text raises on its way into a value; callers turn it into ``StateError``."""
 
 
 def moment_to_json(moment: datetime) -> str:
@@ -197,7 +198,9 @@ def host_key_from_json(data: Mapping[str, Any]) -> HostKey:
 
 def http_call_to_json(call: HttpCall | None) -> dict[str, Any] | None:
     """A request the node makes by itself, or none."""
-    return call and {"method": call.method, "url": call.url, "headers": dict(call.headers)}
+    if call is None:
+        return None
+    return {"method": call.method, "url": call.url, "headers": dict(call.headers)}
 
 
 def http_call_from_json(data: Mapping[str, Any] | None) -> HttpCall | None:

@@ -288,12 +288,13 @@ class Journal:
                 f"SELECT {_COLUMNS} FROM journal ORDER BY seq"  # noqa: S608 - a constant
             )
 
-    def open_clusters(self) -> tuple[str, ...]:
-        """The uuids with a reservation that is not released, oldest first: cheap, whatever the history."""
+    def cluster_uuids(self, *, include_closed: bool = False) -> tuple[str, ...]:
+        """Clusters with an open reservation, or all there ever were; oldest first. Cheap."""
+        having = "" if include_closed else "HAVING sum(kind = 'RESERVE') > sum(kind = 'RELEASE')"
         with self._lock, _typed(self._path):
             found = self._connection.execute(
-                "SELECT cluster FROM journal WHERE kind IN ('RESERVE', 'RELEASE') GROUP BY cluster"
-                " HAVING sum(kind = 'RESERVE') > sum(kind = 'RELEASE') ORDER BY min(seq)"
+                "SELECT cluster FROM journal WHERE kind IN ('RESERVE', 'RELEASE')"  # noqa: S608 - constants
+                f" GROUP BY cluster {having} ORDER BY min(seq)"
             ).fetchall()
         return tuple(uuid for (uuid,) in found)
 
