@@ -1,4 +1,4 @@
-"""The rows ``gpuforge gpus`` shows: one per instance type, over any offerings, a table's or a provider's own."""
+"""The rows ``gpuforge gpus`` shows: one per instance type, over a table's offerings or a provider's own."""
 
 from __future__ import annotations
 
@@ -155,4 +155,4 @@ def _lowest(prices: dict[str, Decimal]) -> str | None:
 
 def _note(group: Sequence[Offering], capacity: CapacityType) -> str:
     reasons = {offering.restriction for offering in group if offering.capacity_type is capacity}
-    return "" if not reasons or "" in reasons else sorted(reasons)[0]
+    return "" if not reasons or "" in reasons else min(reasons)

@@ -1,1 +1,1 @@
-"""Estimates, the ledger and limits on money."""
+"""What a machine costs: by the hour, and at most until its deadline."""
