@@ -1,1 +1,1 @@
-"""What must be where, proven."""
+"""What must be where, proven: copies between this computer and a node over one pipe."""

@@ -1,0 +1,928 @@
+"""The node's end of a copy: takes pushes and serves pulls over one pair of pipes.
+
+One file, standard library, Python ≥ 3.8, started as ``python3 -I -S receiver.py``; :mod:`gpuforge.sync`
+imports the wire format, the safe tree and both stream ends from here, so each exists once.
+
+Every frame is a kind (one byte), a length and a payload. The client speaks first::
+
+    push   → H hello [M manifest]      ← S same? | V view, O owned
+           → P plan, then per file F (small) or B C… E (large; X gives it up), then Z finish
+           ← R row (a path and why), A abort (full disk), D done (own tree digest)
+    pull   → H hello                   ← M listing, R rows
+           → Q wanted                  ← G digests, then F or B C… E, R rows, D done
+    either ← ! refused: nothing more follows
+
+No path is ever followed through a symlink: folders are opened one by one without following, below the
+root, which itself lies below the home unless the client says otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import fnmatch
+import json
+import os
+import stat
+import struct
+import sys
+import time
+import zlib
+from hashlib import blake2b
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+CHUNK = 1 << 20
+VERSION = 1
+DIGEST_BYTES = 16
+NONE = b""
+
+_FRAME = struct.Struct(">cI")
+_SMALL = struct.Struct(">IHq16s")  # index, mode, mtime, digest; the content follows
+_BEGIN = struct.Struct(">IHqQ")  # index, mode, mtime, size
+_LIMIT = 1 << 30
+_FOLDERS_OPEN = 128
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Entry(NamedTuple):
+    """One thing in a tree; ``path`` is relative to its root, in the file system's own bytes.
+
+    ``kind`` is ``f``, ``d`` or ``l`` (``?`` for what cannot be copied); only files have ``size`` and
+    ``mtime`` (nanoseconds). ``extra`` is a symlink's target, or a file's BLAKE2b in hex where known.
+    """
+
+    path: bytes
+    kind: bytes
+    mode: int
+    size: int
+    mtime: int
+    extra: bytes = NONE
+
+
+class RefusedError(Exception):
+    """The request as a whole cannot be served; nothing was changed by it."""
+
+
+class GoneError(Exception):
+    """The other end is gone."""
+
+
+class FullError(Exception):
+    """The disk took no more; carries the row that says so."""
+
+
+class ChangedError(Exception):
+    """The file changed while it was read."""
+
+
+# --- values -----------------------------------------------------------------------------------------
+
+
+def encode(entries: Iterable[Entry], *, digests: bool = False) -> bytes:
+    """Entries as bytes; equal bytes without digests mean equal names, kinds, modes, sizes and times."""
+    return b"".join(
+        [
+            b"%s%o %d %d\0%s\0%s\0" % (e[1], e[2], e[3], e[4], e[0], e[5] if digests or e[1] == b"l" else NONE)
+            for e in entries
+        ]
+    )
+
+
+def decode(raw: bytes) -> List[Entry]:
+    """The reverse of :func:`encode`."""
+    parts = raw.split(b"\0")
+    entries = []
+    for at in range(0, len(parts) - 1, 3):
+        mode, size, mtime = parts[at][1:].split(b" ")
+        entries.append(
+            Entry(parts[at + 1], parts[at][:1], int(mode, 8), int(size), int(mtime), parts[at + 2])
+        )
+    return entries
+
+
+def pack(raw: bytes) -> bytes:
+    """Compress, fast."""
+    return zlib.compress(raw, 1)
+
+
+def unpack(data: bytes) -> bytes:
+    """Decompress, within a bound."""
+    engine = zlib.decompressobj()
+    raw = engine.decompress(data, _LIMIT)
+    if engine.unconsumed_tail:
+        raise RefusedError("a manifest larger than this version takes")
+    return raw
+
+
+def same(one: Optional[Entry], two: Entry) -> bool:
+    """Equal as far as a stat can tell."""
+    return one is not None and one[:5] == two[:5] and (one.kind != b"l" or one.extra == two.extra)
+
+
+def content_digest(data: bytes) -> bytes:
+    """A file's digest, raw."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def tree_digest(entries: Iterable[Entry]) -> str:
+    """One digest over names, kinds, modes and contents; order does not matter, times do not count."""
+    rows = sorted([(e[0], b"%s\0%s%o\0%s\0" % (e[0], e[1], e[2], e[5])) for e in entries])
+    return blake2b(b"".join([row for _, row in rows]), digest_size=32).hexdigest()
+
+
+def check_name(path: bytes) -> None:
+    """Refuse what could leave the root, whoever sent it."""
+    padded = b"/" + path + b"/"
+    if b"//" in padded or b"/./" in padded or b"/../" in padded or b"\0" in path:
+        raise RefusedError("the name %r would leave its folder" % os.fsdecode(path))
+
+
+def of_stat(path: bytes, info: os.stat_result, folder: Optional[int] = None) -> Entry:
+    """What a stat says; ``folder`` is where the last part of ``path`` is found (to read a link)."""
+    mode = info.st_mode
+    if stat.S_ISREG(mode):
+        return Entry(path, b"f", mode & 0o777, info.st_size, info.st_mtime_ns)
+    if stat.S_ISDIR(mode):
+        return Entry(path, b"d", mode & 0o777, 0, 0)
+    if stat.S_ISLNK(mode):
+        return Entry(path, b"l", 0, 0, 0, os.readlink(path.rpartition(b"/")[2], dir_fd=folder))
+    return Entry(path, b"?", 0, 0, 0)
+
+
+def size_text(count: float) -> str:
+    """A size for a person."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return "%d B" % count if unit == "B" else "%.1f %s" % (count, unit)
+
+
+# --- frames -----------------------------------------------------------------------------------------
+
+
+def frame(kind: bytes, payload: bytes = NONE) -> bytes:
+    """One frame."""
+    return _FRAME.pack(kind, len(payload)) + payload
+
+
+def message(kind: bytes, value: Any) -> bytes:
+    """One frame holding JSON."""
+    return frame(kind, json.dumps(value).encode())
+
+
+def read_frame(source: BinaryIO) -> Tuple[bytes, bytes]:
+    """The next frame; ``(b"", b"")`` at a clean end, GoneError inside one."""
+    head = source.read(5)
+    if not head:
+        return NONE, NONE
+    if len(head) == 5:
+        kind, length = _FRAME.unpack(head)
+        if length > _LIMIT:
+            raise RefusedError("the other end speaks another protocol")
+        payload = source.read(length) if length else NONE
+        if len(payload) == length:
+            return kind, payload
+    raise GoneError
+
+
+# --- a tree that is never left ----------------------------------------------------------------------
+
+
+class Tree:
+    """A folder and what lies below it, reached by descriptors, symlinks never followed."""
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self._open: Dict[bytes, int] = {}
+
+    def folder(self, path: bytes) -> int:
+        """A descriptor of the folder ``path``; owned by this object, good until the next call."""
+        if not path:
+            return self.root
+        known = self._open.get(path)
+        if known is not None:
+            return known
+        if len(self._open) >= _FOLDERS_OPEN:
+            self.forget()
+        above, _, name = path.rpartition(b"/")
+        self._open[path] = fd = os.open(name, _FOLDER, dir_fd=self.folder(above))
+        return fd
+
+    def place(self, path: bytes) -> Tuple[int, bytes]:
+        """The descriptor of the folder that holds ``path``, and the last name."""
+        above, _, name = path.rpartition(b"/")
+        return self.folder(above), name
+
+    def forget(self) -> None:
+        """Close the cached descriptors: folders may have been replaced."""
+        for fd in self._open.values():
+            os.close(fd)
+        self._open.clear()
+
+    def close(self) -> None:
+        """Close all."""
+        self.forget()
+        os.close(self.root)
+
+    def look(self, paths: Iterable[bytes]) -> Dict[bytes, Entry]:
+        """What is there now, of ``paths``; what is absent or behind a symlink is left out."""
+        found = {}
+        for path in paths:
+            try:
+                fd, name = self.place(path)
+                found[path] = of_stat(path, os.stat(name, dir_fd=fd, follow_symlinks=False), fd)
+            except OSError:
+                continue
+        return found
+
+    def open_file(self, path: bytes) -> int:
+        """A descriptor to read a regular file by (a FIFO in its place does not block)."""
+        fd, name = self.place(path)
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=fd)
+
+    def digest(self, path: bytes) -> bytes:
+        """A file's digest in hex."""
+        engine = blake2b(digest_size=DIGEST_BYTES)
+        fd = self.open_file(path)
+        try:
+            while True:
+                data = os.read(fd, CHUNK)
+                if not data:
+                    return engine.hexdigest().encode()
+                engine.update(data)
+        finally:
+            os.close(fd)
+
+    def remove(self, path: bytes) -> bool:
+        """Remove a file, a link or an empty folder; a folder that still holds something stays."""
+        try:
+            fd, name = self.place(path)
+            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                self.forget()
+                fd, name = self.place(path)
+                os.rmdir(name, dir_fd=fd)
+            else:
+                os.unlink(name, dir_fd=fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
+                return False
+            raise
+        return True
+
+    def walk(self, path: bytes, skip: bytes = NONE) -> Iterator[Entry]:
+        """``path`` and everything below it; names that end in ``skip`` are left out."""
+        entry = self.look([path]).get(path)
+        if entry is None:
+            return
+        yield entry
+        if entry.kind == b"d":
+            for name in sorted(os.fsencode(n) for n in os.listdir(self.folder(path))):
+                if not (skip and name.endswith(skip)):
+                    yield from self.walk(path + b"/" + name, skip)
+
+
+# --- the two ends of the stream ---------------------------------------------------------------------
+
+
+def read_whole(fd: int, entry: Entry) -> Tuple[Entry, bytes]:
+    """A small file's content with the stat it belongs to."""
+    data = os.read(fd, entry.size + 1)
+    after = of_stat(entry.path, os.fstat(fd))
+    if len(data) != entry.size or after != entry:
+        raise ChangedError
+    return after, data
+
+
+def send_file(tree: Tree, index: int, path: bytes, emit: Callable[[bytes], None]) -> Entry:
+    """Send one file; the entry that comes back says what was sent, digest included.
+
+    Raises:
+        ChangedError: It changed meanwhile; nothing of it counts.
+        OSError: It cannot be read.
+    """
+    fd = tree.open_file(path)
+    try:
+        entry = of_stat(path, os.fstat(fd))
+        if entry.kind != b"f":
+            raise ChangedError
+        if entry.size <= CHUNK:
+            entry, data = read_whole(fd, entry)
+            raw = content_digest(data)
+            head = _SMALL.pack(index, entry.mode, entry.mtime, raw)
+            emit(_FRAME.pack(b"F", len(head) + len(data)) + head + data)
+            return entry._replace(extra=raw.hex().encode())
+        emit(frame(b"B", _BEGIN.pack(index, entry.mode, entry.mtime, entry.size)))
+        engine, left = blake2b(digest_size=DIGEST_BYTES), entry.size
+        while left:
+            data = os.read(fd, min(CHUNK, left))
+            if not data:
+                break
+            engine.update(data)
+            emit(frame(b"C", data))
+            left -= len(data)
+        if left or of_stat(path, os.fstat(fd)) != entry:
+            emit(frame(b"X"))
+            raise ChangedError
+        emit(frame(b"E", engine.digest()))
+        return entry._replace(extra=engine.hexdigest().encode())
+    finally:
+        os.close(fd)
+
+
+class Incoming:
+    """Writes the files of a stream: temporary name in the target folder, digest checked, then renamed.
+
+    ``done`` maps an entry's index to what is on this disk now, digest included.
+    """
+
+    def __init__(self, tree: Tree, entries: List[Entry], token: str) -> None:
+        self._tree, self._entries = tree, entries
+        self._temporary = temporary_name(token)
+        self._index, self._fd, self._folder, self._name = -1, -1, -1, NONE
+        self._engine = blake2b(digest_size=DIGEST_BYTES)
+        self._head = (0, 0, 0)
+        self.done: Dict[int, Entry] = {}
+
+    def take(self, kind: bytes, payload: bytes) -> Optional[Tuple[str, str]]:
+        """Handle one frame; a row comes back where a file cannot be written.
+
+        Raises:
+            FullError: The disk is full; what was half written is gone again.
+        """
+        try:
+            if kind == b"F":
+                self._small(payload)
+            elif kind == b"B":
+                self._begin(payload)
+            elif kind == b"C":
+                self._chunk(payload)
+            elif kind == b"E":
+                self._end(payload)
+            else:
+                self.discard()
+        except OSError as error:
+            self.discard()
+            return failed_row(self._tree, self._entries[self._index], error)
+        return None
+
+    def discard(self) -> None:
+        """Give the file in flight up."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._folder)
+
+    def _create(self, index: int, mode: int) -> None:
+        self._index = index
+        # stays open until the file is finished: nothing else asks the tree meanwhile
+        self._folder, self._name = self._tree.place(self._entries[index].path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self._temporary, flags, mode, dir_fd=self._folder)
+
+    def _small(self, payload: bytes) -> None:
+        index, mode, mtime, digest = _SMALL.unpack_from(payload)
+        data = memoryview(payload)[_SMALL.size :]
+        self._create(index, mode)
+        write_all(self._fd, data)
+        self._finish(mode, len(data), mtime, blake2b(data, digest_size=DIGEST_BYTES).digest(), digest)
+
+    def _begin(self, payload: bytes) -> None:
+        index, mode, mtime, size = _BEGIN.unpack(payload)
+        self._head, self._engine = (mode, size, mtime), blake2b(digest_size=DIGEST_BYTES)
+        self._create(index, mode)
+
+    def _chunk(self, data: bytes) -> None:
+        if self._fd >= 0:
+            self._engine.update(data)
+            write_all(self._fd, memoryview(data))
+
+    def _end(self, digest: bytes) -> None:
+        if self._fd >= 0:
+            mode, size, mtime = self._head
+            self._finish(mode, size, mtime, self._engine.digest(), digest)
+
+    def _finish(self, mode: int, size: int, mtime: int, digest: bytes, expected: bytes) -> None:
+        if digest != expected:
+            raise OSError(errno.EBADMSG, "its content arrived damaged")
+        os.utime(self._fd, ns=(mtime, mtime))
+        os.close(self._fd)
+        self._fd = -1
+        try:
+            os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError:
+            os.unlink(self._temporary, dir_fd=self._folder)
+            raise
+        path = self._entries[self._index].path
+        self.done[self._index] = Entry(path, b"f", mode, size, mtime, digest.hex().encode())
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """All of it: a nearly full disk takes a part first."""
+    done = os.write(fd, data)
+    while done < len(data):
+        done += os.write(fd, data[done:])
+
+
+def temporary_name(token: str) -> bytes:
+    """The one temporary name a session uses, in whichever folder its file in flight goes."""
+    return b".gpuforge-%s.part" % token.encode()
+
+
+def failed_row(tree: Tree, entry: Entry, error: OSError) -> Tuple[str, str]:
+    """Why this entry cannot be written, in words; FullError where no other could be either."""
+    path = os.fsdecode(entry.path)
+    if error.errno in _FULL:
+        free = os.fstatvfs(tree.root)
+        room = size_text(free.f_bavail * free.f_frsize)
+        raise FullError((path, "the disk is full: %s free, %s needed" % (room, size_text(entry.size))))
+    if error.errno in _BAD_NAME:
+        return path, "a name the other side cannot hold (%s)" % error.strerror
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return path, "a file or symlink stands where its folder must go; symlinks are never followed"
+    if error.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+        return path, "a folder with files of its own stands in its place"
+    return path, "%s" % (error.strerror or error)
+
+
+def make(tree: Tree, entry: Entry) -> None:
+    """Make a folder, a link, or an existing file's mode and time, as ``entry`` says."""
+    fd, name = tree.place(entry.path)
+    if entry.kind == b"d":
+        try:
+            os.mkdir(name, entry.mode, dir_fd=fd)
+        except FileExistsError:
+            inner = os.open(name, _FOLDER, dir_fd=fd)
+            try:
+                os.fchmod(inner, entry.mode)
+            finally:
+                os.close(inner)
+    elif entry.kind == b"l":
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=fd)
+        os.symlink(entry.extra, name, dir_fd=fd)
+    else:
+        inner = tree.open_file(entry.path)
+        try:
+            os.fchmod(inner, entry.mode)
+            os.utime(inner, ns=(entry.mtime, entry.mtime))
+        finally:
+            os.close(inner)
+
+
+# --- what was delivered -----------------------------------------------------------------------------
+
+
+class Record(NamedTuple):
+    """What a finished or begun copy left behind, kept beside the data."""
+
+    head: Dict[str, Any]
+    entries: Dict[bytes, Entry]
+
+
+def load_record(path: str) -> Record:
+    """A record, or an empty one where there is none or a damaged one."""
+    try:
+        with open(path, "rb") as source:
+            head = json.loads(source.readline())
+            return Record(head, {e.path: e for e in decode(zlib.decompress(source.read()))})
+    except (OSError, ValueError, zlib.error):
+        return Record({}, {})
+
+
+def save_record(path: str, head: Dict[str, Any], entries: Iterable[Entry]) -> None:
+    """Replace a record, whole or not at all."""
+    temporary = "%s.%s.tmp" % (path, os.urandom(4).hex())
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as target:
+            target.write(json.dumps(head).encode() + b"\n" + pack(encode(entries, digests=True)))
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def state_digest(raw: bytes) -> str:
+    """The digest by which two manifests are compared in one round trip."""
+    return blake2b(raw, digest_size=32).hexdigest()
+
+
+# --- the node's side --------------------------------------------------------------------------------
+
+
+class Receiver:
+    """Serves one client over two streams until it leaves."""
+
+    def __init__(self, source: BinaryIO, target: BinaryIO, home: str) -> None:
+        self._source, self._target = source, target
+        self._home = os.path.realpath(home)
+        self._records = os.path.join(self._home, ".gpuforge", "sync")
+
+    def serve(self) -> int:
+        """Requests until the end of input; the exit code."""
+        try:
+            while True:
+                kind, payload = read_frame(self._source)
+                if not kind:
+                    return 0
+                head = self._hello(kind, payload)
+                if head["op"] == "push":
+                    self._push(head)
+                else:
+                    self._pull(head)
+        except RefusedError as error:
+            self._say(message(b"!", {"reason": str(error)}))
+            return 1
+        except (GoneError, BrokenPipeError):
+            return 2
+
+    def _hello(self, kind: bytes, payload: bytes) -> Dict[str, Any]:
+        head: Dict[str, Any] = json.loads(payload) if kind == b"H" else {}
+        if head.get("version") != VERSION or head.get("op") not in ("push", "pull"):
+            raise RefusedError("the client speaks another version of the protocol")
+        return head
+
+    def _say(self, data: bytes) -> None:
+        self._target.write(data)
+        self._target.flush()
+
+    def _expect(self, wanted: bytes) -> bytes:
+        kind, payload = read_frame(self._source)
+        if kind != wanted:
+            raise RefusedError("unexpected frame") if kind else GoneError
+        return payload
+
+    # where
+
+    def _parts(self, root: str, outside: bool) -> Tuple[str, List[str]]:
+        path = os.path.normpath(os.path.join(self._home, root[2:] if root[:2] == "~/" else root))
+        if root == "~":
+            path = self._home
+        if path == self._home or path.startswith(self._home.rstrip("/") + "/"):
+            base, parts = self._home, [p for p in path[len(self._home) :].split("/") if p]
+            if parts[:1] == [".gpuforge"]:
+                raise RefusedError("%s holds gpuforge's own files" % root)
+            return base, parts
+        if not outside:
+            raise RefusedError(
+                "%s lies outside the machine's home; isolation level 0 keeps copies below it" % root
+            )
+        return "/", [p for p in path.split("/") if p]
+
+    def _root(self, head: Dict[str, Any], create: bool) -> Tuple[Tree, str]:
+        base, parts = self._parts(head["root"], bool(head.get("outside")))
+        fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for part in parts:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    self._try(head, os.mkdir, part, 0o755, dir_fd=fd)
+            below = self._try(head, os.open, part, _FOLDER, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        return Tree(fd), os.path.join(base, *parts)
+
+    def _try(self, head: Dict[str, Any], call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        try:
+            return call(*args, **named)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            why = "%s" % error.strerror
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                why = "a file or symlink stands in the way; symlinks are never followed"
+            raise RefusedError("%s: %r: %s" % (head["root"], args[0], why)) from error
+
+    # push
+
+    def _push(self, head: Dict[str, Any]) -> None:
+        tree, where = self._root(head, create=True)
+        try:
+            Push(self._source, self._say, self._expect, tree, self._book(head, where)).run(head)
+        finally:
+            tree.close()
+
+    def _book(self, head: Dict[str, Any], where: str) -> str:
+        os.makedirs(self._records, mode=0o700, exist_ok=True)
+        name = "%s\0%s" % (where, head.get("only", ""))
+        key = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        return os.path.join(self._records, key)
+
+    # pull
+
+    def _pull(self, head: Dict[str, Any]) -> None:
+        tree, _ = self._root(head, create=False)
+        try:
+            self._serve_pull(tree, head)
+        finally:
+            tree.close()
+
+    def _serve_pull(self, tree: Tree, head: Dict[str, Any]) -> None:
+        found: Dict[bytes, Entry] = {}
+        rows = []
+        for pattern in head["patterns"]:
+            matches = list(expand(tree, os.fsencode(pattern)))
+            if not matches:
+                rows.append((pattern, "nothing on the machine matches"))
+            for path in matches:
+                add_above(tree, found, path)
+                found.update((e.path, e) for e in tree.walk(path, os.fsencode(head.get("skip", ""))))
+        entries = [found[path] for path in sorted(found)]
+        for row in rows:
+            self._say(message(b"R", row))
+        self._say(frame(b"M", pack(encode(entries))))
+        wanted = json.loads(self._expect(b"Q"))
+        digests = {i: digest_or_none(tree, entries[i].path) for i in wanted["digest"]}
+        self._say(message(b"G", digests))
+        wanted = json.loads(self._expect(b"Q"))
+        sender = Outgoing(tree, entries, self._target.write)
+        for row in sender.send(wanted["fetch"]):
+            self._say(message(b"R", row))
+        proven = [entries[i]._replace(extra=digests[i].encode()) for i in wanted["same"]]
+        proven += sender.done.values()
+        self._say(message(b"D", {"tree": tree_digest(proven)}))
+
+
+class Outgoing:
+    """Sends files, each that changed meanwhile once more; ``done`` maps an index to what was sent."""
+
+    def __init__(self, tree: Tree, entries: List[Entry], emit: Callable[[bytes], Any]) -> None:
+        self._tree, self._entries, self._emit = tree, entries, emit
+        self.done: Dict[int, Entry] = {}
+
+    def send(self, indices: Iterable[int]) -> Iterator[Tuple[str, str]]:
+        """Send; yields a row for each file that could not be."""
+        again = []
+        for index in indices:
+            try:
+                self.done[index] = send_file(self._tree, index, self._entries[index].path, self._emit)
+            except ChangedError:
+                again.append(index)
+            except OSError as error:
+                yield self._row(index, error)
+        for index in again:
+            try:
+                self.done[index] = send_file(self._tree, index, self._entries[index].path, self._emit)
+            except ChangedError:
+                yield os.fsdecode(self._entries[index].path), "changed while it was sent, twice"
+            except OSError as error:
+                yield self._row(index, error)
+
+    def _row(self, index: int, error: OSError) -> Tuple[str, str]:
+        path = os.fsdecode(self._entries[index].path)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return path, "vanished while the folder was sent"
+        return path, "cannot be read: %s" % error.strerror
+
+
+class Push:
+    """One root's push, on the node."""
+
+    def __init__(
+        self,
+        source: BinaryIO,
+        say: Callable[[bytes], None],
+        expect: Callable[[bytes], bytes],
+        tree: Tree,
+        book: str,
+    ) -> None:
+        self._source, self._say, self._expect, self._tree, self._book = source, say, expect, tree, book
+        self._token = os.urandom(8).hex()
+
+    def run(self, head: Dict[str, Any]) -> None:
+        """The whole exchange."""
+        lock = self._lock()
+        try:
+            old = load_record(self._book + ".manifest")
+            begun = load_record(self._book + ".pending")
+            if not head["manifest"]:
+                tree = self._unchanged(head, old, begun)
+                self._say(message(b"S", {"same": bool(tree), "tree": tree}))
+                if tree:
+                    return
+            self._update(old, begun)
+        finally:
+            os.close(lock)
+
+    def _lock(self) -> int:
+        fd = os.open(self._book + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + 10  # the receiver of a client that was just killed leaves by itself
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > until:
+                    os.close(fd)
+                    raise RefusedError("another copy to this folder is running") from None
+                time.sleep(0.05)
+            else:
+                return fd
+
+    def _unchanged(self, head: Dict[str, Any], old: Record, begun: Record) -> str:
+        if begun.head or old.head.get("state") != head["state"]:
+            return ""
+        view = self._tree.look(old.entries)
+        if all(same(view.get(path), entry) for path, entry in old.entries.items()):
+            return str(old.head["tree"])
+        return ""
+
+    def _update(self, old: Record, begun: Record) -> None:
+        entries = decode(unpack(self._expect(b"M")))
+        for entry in entries:
+            check_name(entry.path)
+        known = {**old.entries, **begun.entries}
+        self._sweep(begun, known)
+        wanted = {entry.path: entry for entry in entries}
+        view = self._tree.look(sorted({*known, *wanted}))
+        owned = [
+            entry
+            for path, entry in view.items()
+            if same(known.get(path), entry) or same(old.entries.get(path), entry)
+        ]
+        self._add_digests(view, wanted, old)
+        self._say(frame(b"V", pack(encode(view.values(), digests=True))))
+        self._say(frame(b"O", pack(b"\0".join([e.path for e in owned]))))
+        plan = json.loads(self._expect(b"P"))
+        incoming = Incoming(self._tree, entries, self._token)
+        try:
+            self._begin(entries, begun)
+            deleted = self._apply(plan, entries)
+            finish = self._receive(incoming)
+        except FullError as full:
+            incoming.discard()
+            self._say(message(b"A", full.args[0]))
+            self._drain()
+            return
+        except (GoneError, RefusedError):
+            incoming.discard()
+            raise
+        self._finish(entries, view, incoming, finish, deleted)
+
+    def _sweep(self, begun: Record, known: Dict[bytes, Entry]) -> None:
+        # a receiver that was killed leaves at most one temporary file, in one of these folders
+        if not begun.head:
+            return
+        name = temporary_name(begun.head["token"])
+        for path in [NONE, *[e.path for e in known.values() if e.kind == b"d"]]:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self._tree.folder(path))
+
+    def _add_digests(self, view: Dict[bytes, Entry], wanted: Dict[bytes, Entry], old: Record) -> None:
+        for path, now in view.items():
+            want = wanted.get(path)
+            if want is None or now.kind != b"f" or want.kind != b"f" or want.size != now.size:
+                continue
+            before = old.entries.get(path)
+            if before is not None and before.extra and same(before, now):
+                view[path] = now._replace(extra=before.extra)
+            else:
+                with contextlib.suppress(OSError):
+                    view[path] = now._replace(extra=self._tree.digest(path))
+
+    def _begin(self, entries: List[Entry], begun: Record) -> None:
+        paths = {entry.path for entry in entries}
+        left = [entry for path, entry in begun.entries.items() if path not in paths]
+        try:
+            save_record(self._book + ".pending", {"token": self._token}, [*entries, *left])
+        except OSError as error:
+            self._row(Entry(b"~/.gpuforge/sync", b"f", 0, 0, 0), error)
+            raise RefusedError("cannot keep what is delivered: %s" % error.strerror) from error
+
+    def _row(self, entry: Entry, error: OSError) -> None:
+        self._say(message(b"R", failed_row(self._tree, entry, error)))
+
+    def _apply(self, plan: Dict[str, Any], entries: List[Entry]) -> int:
+        deleted = 0
+        for text in plan["delete"]:
+            path = os.fsencode(text)
+            check_name(path)
+            try:
+                deleted += self._tree.remove(path)
+            except OSError as error:
+                self._row(Entry(path, b"f", 0, 0, 0), error)
+        self._tree.forget()
+        for index in plan["make"]:
+            try:
+                make(self._tree, entries[index])
+            except OSError as error:
+                self._row(entries[index], error)
+        return deleted
+
+    def _receive(self, incoming: Incoming) -> Dict[str, Any]:
+        while True:
+            kind, payload = read_frame(self._source)
+            if kind == b"Z":
+                finish: Dict[str, Any] = json.loads(payload)
+                return finish
+            if not kind:
+                raise GoneError
+            row = incoming.take(kind, payload)
+            if row is not None:
+                self._say(message(b"R", row))
+
+    def _drain(self) -> None:
+        while True:
+            kind, _ = read_frame(self._source)
+            if kind == b"Z":
+                return
+            if not kind:
+                raise GoneError
+
+    def _finish(
+        self,
+        entries: List[Entry],
+        view: Dict[bytes, Entry],
+        incoming: Incoming,
+        finish: Dict[str, Any],
+        deleted: int,
+    ) -> None:
+        held = []
+        for index, entry in enumerate(entries):
+            now = incoming.done.get(index)
+            if now is None and entry.kind == b"f" and entry.path in view:
+                now = entry._replace(extra=view[entry.path].extra)
+            held.append(entry if now is None else now)
+        tree = tree_digest(held)
+        for row in clashes(self._tree, finish["pairs"]):
+            self._say(message(b"R", row))
+        if finish["tree"] == tree:
+            head = {"state": state_digest(encode(held)), "tree": tree}
+            save_record(self._book + ".manifest", head, held)
+            os.unlink(self._book + ".pending")
+        self._say(message(b"D", {"tree": tree, "deleted": deleted}))
+
+
+def clashes(tree: Tree, pairs: Iterable[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:
+    """Rows for names that turned out to be one and the same file on this disk."""
+    for one, two in pairs:
+        with contextlib.suppress(OSError):
+            infos = []
+            for name in (one, two):
+                fd, last = tree.place(os.fsencode(name))
+                infos.append(os.stat(last, dir_fd=fd, follow_symlinks=False))
+            if infos[0].st_ino == infos[1].st_ino:
+                yield two, "a name the other side cannot hold: there it is the same as %r" % one
+
+
+def digest_or_none(tree: Tree, path: bytes) -> str:
+    """A file's digest in hex, empty where it cannot be read."""
+    try:
+        return tree.digest(path).decode()
+    except OSError:
+        return ""
+
+
+def add_above(tree: Tree, found: Dict[bytes, Entry], path: bytes) -> None:
+    """The folders above a match: they must exist on the other side too."""
+    above = path.rpartition(b"/")[0]
+    while above and above not in found:
+        found.update(tree.look([above]))
+        above = above.rpartition(b"/")[0]
+
+
+def expand(tree: Tree, pattern: bytes) -> Iterator[bytes]:
+    """Paths below the root that match; ``*``, ``?``, ``[…]`` within a name, ``**`` across folders."""
+    pattern = pattern.rstrip(b"/")
+    check_name(pattern)
+    yield from _expand(tree, NONE, pattern.split(b"/"))
+
+
+def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
+    if not parts:
+        yield above
+        return
+    prefix = above + b"/" if above else NONE
+    if not any(mark in parts[0] for mark in (b"*", b"?", b"[")):
+        if prefix + parts[0] in tree.look([prefix + parts[0]]):
+            yield from _expand(tree, prefix + parts[0], parts[1:])
+        return
+    if parts[0] == b"**":
+        yield from _expand(tree, above, parts[1:])
+    try:
+        names = sorted(os.fsencode(n) for n in os.listdir(tree.folder(above)))
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(b".") and not parts[0].startswith(b"."):
+            continue
+        if parts[0] == b"**":
+            yield from _expand(tree, prefix + name, parts)
+        elif fnmatch.fnmatchcase(name, parts[0]):
+            yield from _expand(tree, prefix + name, parts[1:])
+
+
+def main() -> int:
+    """Serve over stdin and stdout."""
+    os.umask(0)  # modes are set as they were sent, at creation
+    with open(0, "rb", buffering=CHUNK, closefd=False) as source, open(
+        1, "wb", buffering=CHUNK, closefd=False
+    ) as target:
+        return Receiver(source, target, os.path.expanduser("~")).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

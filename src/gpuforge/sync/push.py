@@ -1,0 +1,273 @@
+"""From this computer to a node: the folder there becomes equal, and both ends prove it.
+
+A machine keeps what it wrote itself: only what an earlier push delivered, and what did not change since,
+is ever deleted. Folder times, owners and hard links do not travel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gpuforge.errors import SyncError
+from gpuforge.models.progress import Step, silent
+from gpuforge.models.sync import SyncReport
+from gpuforge.node.receiver import (
+    VERSION,
+    Outgoing,
+    decode,
+    encode,
+    frame,
+    message,
+    pack,
+    tree_digest,
+    unpack,
+)
+from gpuforge.sync import ignore
+from gpuforge.sync.channel import Channel
+from gpuforge.sync.manifest import Local, LocalTree, record_path
+from gpuforge.sync.plan import collisions, doubtful, plan_push
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from gpuforge.models.progress import Progress
+    from gpuforge.node.receiver import Entry
+    from gpuforge.sync.channel import Row
+    from gpuforge.sync.ignore import Listing, Rules
+    from gpuforge.sync.plan import PushPlan
+    from gpuforge.transport.base import RemoteProcess
+
+__all__ = ["Node", "Root", "push"]
+
+_ROWS_SHOWN = 20
+
+
+class Node(Protocol):
+    """The part of :class:`gpuforge.node.client.NodeClient` that copies need."""
+
+    def receiver(self, argv: Sequence[str], /) -> AbstractContextManager[RemoteProcess]:
+        """Run the receiver on the node."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """One thing that must be on the node.
+
+    Attributes:
+        local: A folder or a single file.
+        remote: Its place, relative to the machine's home (``~/`` is understood); a single file goes
+            into it when it ends in ``/``, else takes that name.
+        rules: ``workdir`` follows git's rules where there is no ignore file; ``mount`` does not.
+    """
+
+    local: Path
+    remote: str
+    rules: Rules = "workdir"
+
+
+def push(
+    node: Node,
+    roots: Sequence[Root],
+    *,
+    folder: Path,
+    progress: Progress = silent,
+    listings: Mapping[Root, Listing] | None = None,
+    allow_outside: bool = False,
+) -> list[SyncReport]:
+    """Make every root on the node equal to its local side; the way to resume is to call again.
+
+    Args:
+        node: The node.
+        roots: What must be there; each is finished and proven before the next begins.
+        folder: The cluster's folder: what was delivered is remembered below it.
+        progress: Called with bytes written.
+        listings: Listings made before, so that many nodes need only one.
+        allow_outside: Roots outside the machine's home are allowed (never on simulated machines).
+
+    Raises:
+        SyncError: Some entry could not be delivered, with a row for each; all others were.
+        PolicyError: A root lies outside the machine's home.
+        ConnectError: The connection was lost.
+    """
+    todo = []
+    for root in roots:
+        listed_ns = time.time_ns()  # compared with file times, which are the computer's own
+        known = None if listings is None else listings.get(root)
+        todo.append((root, known or ignore.listing(root.local, rules=root.rules), listed_ns))
+    with node.receiver([]) as process, Channel(process, background=True) as channel:
+        return [
+            _Push(channel, root, listing, progress, outside=allow_outside).run(folder, listed_ns)
+            for root, listing, listed_ns in todo
+        ]
+
+
+class _Push:
+    """One root to one node."""
+
+    def __init__(
+        self, channel: Channel, root: Root, listing: Listing, progress: Progress, *, outside: bool
+    ) -> None:
+        self._channel, self._root, self._listing, self._progress = channel, root, listing, progress
+        self._outside = outside
+        self._remote, name = _place(root.remote, listing.only)
+        self._entries = list(listing.entries)
+        self._tree_renamed = None
+        if listing.only:
+            self._tree_renamed = (os.fsencode(name), os.fsencode(listing.only))
+            self._entries = [self._entries[0]._replace(path=self._tree_renamed[0])]
+        self._name = name
+        self._deleted = 0
+
+    def run(self, folder: Path, listed_ns: int) -> SyncReport:
+        started = time.monotonic()
+        tree = LocalTree(self._listing.root, self._tree_renamed)
+        try:
+            record = record_path(folder, "push", os.fsdecode(self._listing.root), self._root.remote)
+            local = Local.load(record, self._entries, listed_ns=listed_ns).settled(tree)
+            if self._is_there(local):
+                local.confirm()
+                return self._report(local.tree, {}, (), started)
+            return self._update(local, tree, started)
+        finally:
+            tree.close()
+
+    def _hello(self, local: Local, *, manifest: bool) -> None:
+        head = {
+            "version": VERSION,
+            "op": "push",
+            "root": self._remote,
+            "only": self._name,
+            "outside": self._outside,
+            "state": local.state,
+            "manifest": manifest,
+        }
+        self._channel.send(message(b"H", head))
+
+    def _is_there(self, local: Local) -> bool:
+        if not local.is_known:
+            self._hello(local, manifest=True)
+            return False
+        self._hello(local, manifest=False)
+        answer = self._channel.receive_json(b"S")
+        if answer["same"] and answer["tree"] != local.tree:
+            self._hello(local, manifest=True)  # the two remember different contents: settle it
+            return False
+        return bool(answer["same"])
+
+    def _update(self, local: Local, tree: LocalTree, started: float) -> SyncReport:
+        channel = self._channel
+        channel.send(frame(b"M", pack(encode(local.entries))))
+        view = {e.path: e for e in decode(unpack(channel.receive(b"V")[1]))}
+        owned = set(unpack(channel.receive(b"O")[1]).split(b"\0"))
+        local.add_digests(tree, doubtful(local.entries, view))
+        plan = plan_push(local.entries, view, owned)
+        orders = {"delete": [os.fsdecode(path) for path in plan.delete], "make": plan.make}
+        channel.send(message(b"P", orders))
+        failed = [*self._listing.failed, *plan.blocked]
+        outgoing = self._stream(local, tree, plan, failed)
+        for index, entry in outgoing.done.items():
+            local.entries[index] = entry
+        digest = tree_digest(local.entries)
+        pairs = [(os.fsdecode(a), os.fsdecode(b)) for a, b in collisions(local.entries)]
+        channel.send(message(b"Z", {"tree": "" if failed else digest, "pairs": pairs}))
+        kind, payload = channel.receive(b"D", b"A")
+        failed += channel.rows
+        channel.rows.clear()
+        if kind == b"A" and channel.aborted is not None:
+            failed.append(channel.aborted)
+        if failed:
+            raise _incomplete(self._root.remote, failed, len(local.entries))
+        done = _json(payload)
+        self._deleted = done["deleted"]
+        if done["tree"] != digest:
+            raise _unequal(self._root.remote, digest, done["tree"])
+        local.save()
+        return self._report(digest, outgoing.done, plan.kept, started)
+
+    def _stream(self, local: Local, tree: LocalTree, plan: PushPlan, failed: list[Row]) -> Outgoing:
+        total = sum(local.entries[index].size for index in plan.send)
+        written = 0
+
+        def sent(count: int) -> None:
+            nonlocal written
+            written += count
+            text = f"to {self._root.remote}"
+            step = Step(key="sync", text=text, current=min(written, total), total=total, unit="bytes")
+            self._progress(step)
+
+        def emit(data: bytes) -> None:
+            if self._channel.aborted is not None:
+                raise _AbortedError
+            self._channel.send(data)
+
+        outgoing = Outgoing(tree, local.entries, emit)
+        self._channel.sent = sent
+        try:
+            failed.extend(outgoing.send(plan.send))
+        except _AbortedError:
+            pass
+        finally:
+            self._channel.sent = None
+        return outgoing
+
+    def _report(
+        self, digest: str, done: Mapping[int, Entry], kept: Sequence[Row], started: float
+    ) -> SyncReport:
+        return SyncReport(
+            root=self._root.remote,
+            files=len(self._entries),
+            total_bytes=sum(entry.size for entry in self._entries),
+            sent_files=len(done),
+            sent_bytes=sum(entry.size for entry in done.values()),
+            deleted=self._deleted,
+            ignored=self._listing.ignored,
+            digest=digest,
+            skipped=(*self._listing.skipped, *kept),
+            seconds=time.monotonic() - started,
+        )
+
+
+class _AbortedError(Exception):
+    """The machine's disk is full; its row is in the channel."""
+
+
+def _json(payload: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(payload)
+    return value
+
+
+def _place(remote: str, only: str) -> tuple[str, str]:
+    """The folder on the machine, and the name there of a single file."""
+    if not only:
+        return remote.rstrip("/") or "/", ""
+    if remote.endswith("/") or remote == "~":
+        return remote, only
+    folder, slash, name = remote.rpartition("/")
+    return (folder or slash or "~"), name
+
+
+def _incomplete(remote: str, rows: Sequence[Row], total: int) -> SyncError:
+    shown = [f"{path}: {reason}" for path, reason in rows[:_ROWS_SHOWN]]
+    if len(rows) > _ROWS_SHOWN:
+        shown.append(f"… and {len(rows) - _ROWS_SHOWN} more")
+    return SyncError(
+        f"{len(rows)} of {total} entries could not be copied to {remote}",
+        rows=rows,
+        details="\n".join(shown),
+        resolution="settle the rows above and run the same command again: only what is missing is sent",
+    )
+
+
+def _unequal(remote: str, here: str, there: str) -> SyncError:
+    return SyncError(
+        f"the copy to {remote} is not equal on both sides",
+        rows=[(remote, f"digest {here[:12]} here, {there[:12]} on the machine")],
+        resolution="run the same command again: the contents are compared anew",
+    )
