@@ -16,6 +16,8 @@ No path is ever followed through a symlink: folders are opened one by one withou
 root, which itself lies below the home unless the client says otherwise.
 """
 
+# names are bytes and folders are descriptors here, and pathlib would double the start-up:
+# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH118, PTH123, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -85,7 +87,8 @@ def encode(entries: Iterable[Entry], *, digests: bool = False) -> bytes:
     """Entries as bytes; equal bytes without digests mean equal names, kinds, modes, sizes and times."""
     return b"".join(
         [
-            b"%s%o %d %d\0%s\0%s\0" % (e[1], e[2], e[3], e[4], e[0], e[5] if digests or e[1] == b"l" else NONE)
+            b"%s%o %d %d\0%s\0%s\0"
+            % (e[1], e[2], e[3], e[4], e[0], e[5] if digests or e[1] == b"l" else NONE)
             for e in entries
         ]
     )
@@ -339,8 +342,8 @@ class Incoming:
     ``done`` maps an entry's index to what is on this disk now, digest included.
     """
 
-    def __init__(self, tree: Tree, entries: List[Entry], token: str) -> None:
-        self._tree, self._entries = tree, entries
+    def __init__(self, tree: Tree, entries: List[Entry], token: str, umask: int = 0) -> None:
+        self._tree, self._entries, self._umask = tree, entries, umask
         self._temporary = temporary_name(token)
         self._index, self._fd, self._folder, self._name = -1, -1, -1, NONE
         self._engine = blake2b(digest_size=DIGEST_BYTES)
@@ -409,6 +412,8 @@ class Incoming:
     def _finish(self, mode: int, size: int, mtime: int, digest: bytes, expected: bytes) -> None:
         if digest != expected:
             raise OSError(errno.EBADMSG, "its content arrived damaged")
+        if self._umask:
+            os.fchmod(self._fd, mode)
         os.utime(self._fd, ns=(mtime, mtime))
         os.close(self._fd)
         self._fd = -1
@@ -433,6 +438,14 @@ def temporary_name(token: str) -> bytes:
     return b".gpuforge-%s.part" % token.encode()
 
 
+def sweep(tree: Tree, token: str, paths: Iterable[bytes]) -> None:
+    """Remove the one temporary file that a killed session may have left beside one of these paths."""
+    name = temporary_name(token)
+    for folder in {path.rpartition(b"/")[0] for path in paths}:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=tree.folder(folder))
+
+
 def failed_row(tree: Tree, entry: Entry, error: OSError) -> Tuple[str, str]:
     """Why this entry cannot be written, in words; FullError where no other could be either."""
     path = os.fsdecode(entry.path)
@@ -453,14 +466,13 @@ def make(tree: Tree, entry: Entry) -> None:
     """Make a folder, a link, or an existing file's mode and time, as ``entry`` says."""
     fd, name = tree.place(entry.path)
     if entry.kind == b"d":
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(name, entry.mode, dir_fd=fd)
-        except FileExistsError:
-            inner = os.open(name, _FOLDER, dir_fd=fd)
-            try:
-                os.fchmod(inner, entry.mode)
-            finally:
-                os.close(inner)
+        inner = os.open(name, _FOLDER, dir_fd=fd)
+        try:
+            os.fchmod(inner, entry.mode)
+        finally:
+            os.close(inner)
     elif entry.kind == b"l":
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=fd)
@@ -559,7 +571,7 @@ class Receiver:
 
     # where
 
-    def _parts(self, root: str, outside: bool) -> Tuple[str, List[str]]:
+    def _parts(self, root: str, *, outside: bool) -> Tuple[str, List[str]]:
         path = os.path.normpath(os.path.join(self._home, root[2:] if root[:2] == "~/" else root))
         if root == "~":
             path = self._home
@@ -574,8 +586,8 @@ class Receiver:
             )
         return "/", [p for p in path.split("/") if p]
 
-    def _root(self, head: Dict[str, Any], create: bool) -> Tuple[Tree, str]:
-        base, parts = self._parts(head["root"], bool(head.get("outside")))
+    def _root(self, head: Dict[str, Any], *, create: bool) -> Tuple[Tree, str]:
+        base, parts = self._parts(head["root"], outside=bool(head.get("outside")))
         fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for part in parts:
             if create:
@@ -636,9 +648,11 @@ class Receiver:
             self._say(message(b"R", row))
         self._say(frame(b"M", pack(encode(entries))))
         wanted = json.loads(self._expect(b"Q"))
-        digests = {i: digest_or_none(tree, entries[i].path) for i in wanted["digest"]}
-        self._say(message(b"G", digests))
-        wanted = json.loads(self._expect(b"Q"))
+        digests: Dict[int, str] = {}
+        if "digest" in wanted:
+            digests = {i: digest_or_none(tree, entries[i].path) for i in wanted["digest"]}
+            self._say(message(b"G", digests))
+            wanted = json.loads(self._expect(b"Q"))
         sender = Outgoing(tree, entries, self._target.write)
         for row in sender.send(wanted["fetch"]):
             self._say(message(b"R", row))
@@ -763,13 +777,8 @@ class Push:
         self._finish(entries, view, incoming, finish, deleted)
 
     def _sweep(self, begun: Record, known: Dict[bytes, Entry]) -> None:
-        # a receiver that was killed leaves at most one temporary file, in one of these folders
-        if not begun.head:
-            return
-        name = temporary_name(begun.head["token"])
-        for path in [NONE, *[e.path for e in known.values() if e.kind == b"d"]]:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self._tree.folder(path))
+        if begun.head:
+            sweep(self._tree, begun.head["token"], known)
 
     def _add_digests(self, view: Dict[bytes, Entry], wanted: Dict[bytes, Entry], old: Record) -> None:
         for path, now in view.items():
@@ -918,10 +927,9 @@ def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
 def main() -> int:
     """Serve over stdin and stdout."""
     os.umask(0)  # modes are set as they were sent, at creation
-    with open(0, "rb", buffering=CHUNK, closefd=False) as source, open(
-        1, "wb", buffering=CHUNK, closefd=False
-    ) as target:
-        return Receiver(source, target, os.path.expanduser("~")).serve()
+    source = open(0, "rb", buffering=CHUNK, closefd=False)  # noqa: SIM115 - open until the process ends
+    target = open(1, "wb", buffering=CHUNK, closefd=False)  # noqa: SIM115
+    return Receiver(source, target, os.path.expanduser("~")).serve()
 
 
 if __name__ == "__main__":

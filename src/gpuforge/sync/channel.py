@@ -154,7 +154,9 @@ class Channel:
                 if kind == b"!":
                     return _refused(json.loads(payload)["reason"])
         said = self._process.stderr_tail().decode(errors="replace").strip()
-        return ConnectError("the connection to the node was lost during the copy", details=said, resolution=_AGAIN)
+        return ConnectError(
+            "the connection to the node was lost during the copy", details=said, resolution=_AGAIN
+        )
 
 
 def _row(payload: bytes) -> Row:

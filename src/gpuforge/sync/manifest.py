@@ -73,7 +73,9 @@ class Local:
         forgets them, so that they are treated as changed.
         """
         since = int(self.record.head.get("listed", 0)) - _TICK_NS
-        young = [entry for entry in self.record.entries.values() if entry.kind == b"f" and entry.mtime >= since]
+        young = [
+            entry for entry in self.record.entries.values() if entry.kind == b"f" and entry.mtime >= since
+        ]
         wrong = [entry.path for entry in young if not _holds(tree, entry)]
         if not wrong:
             return replace(self, young=bool(young))
@@ -106,7 +108,9 @@ class Local:
     def confirm(self) -> None:
         """The last complete push still holds: what was looked at again need not be next time."""
         if self.young:
-            save_record(self.path, {**self.record.head, "listed": self.listed_ns}, self.record.entries.values())
+            save_record(
+                self.path, {**self.record.head, "listed": self.listed_ns}, self.record.entries.values()
+            )
 
     def save(self) -> str:
         """Remember the entries as delivered; returns their tree digest."""

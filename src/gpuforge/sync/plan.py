@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,32 +66,19 @@ def plan_push(entries: Sequence[Entry], view: Mapping[bytes, Entry], owned: Coll
         now = view.get(entry.path)
         if _is_below(entry.path, blocked):
             left_out.add(index)
-        elif now is not None and now.kind != entry.kind and b"d" in (now.kind, entry.kind):
-            if now.kind == b"d" or entry.path in owned:
-                delete.append(entry.path)
-                (send if entry.kind == b"f" else make).append(index)
-            else:
-                blocked[entry.path] = (
-                    "a file or symlink that a job made stands where this folder must go; "
-                    "move it away on the machine (symlinks are never followed)"
-                )
+            continue
+        if now is not None and now.kind != entry.kind and b"d" in (now.kind, entry.kind):
+            if now.kind != b"d" and entry.path not in owned:
+                blocked[entry.path] = _IN_THE_WAY
                 left_out.add(index)
-        elif entry.kind == b"f":
-            if now is None or now.kind != b"f" or not entry.extra or now.extra != entry.extra:
-                send.append(index)
-            elif not same(now, entry):
-                make.append(index)
+                continue
+            delete.append(entry.path)
+            now = None
+        if entry.kind == b"f" and (now is None or now.kind != b"f" or not _is_equal(now, entry)):
+            send.append(index)
         elif not same(now, entry):
             make.append(index)
-    wanted = {entry.path for entry in entries}
-    kept: list[tuple[str, str]] = []
-    for path, now in view.items():
-        if path in wanted:
-            continue
-        if now.kind == b"d" or path in owned:
-            delete.append(path)
-        else:
-            kept.append((os.fsdecode(path), "changed on the machine since it was delivered; kept there"))
+    kept = _plan_deletions({entry.path for entry in entries}, view, owned, delete)
     return PushPlan(
         delete=tuple(sorted(delete, reverse=True)),
         make=tuple(make),
@@ -99,6 +87,30 @@ def plan_push(entries: Sequence[Entry], view: Mapping[bytes, Entry], owned: Coll
         blocked=tuple((os.fsdecode(path), reason) for path, reason in blocked.items()),
         left_out=frozenset(left_out),
     )
+
+
+_IN_THE_WAY = (
+    "a file or symlink that a job made stands where this folder must go; "
+    "move it away on the machine (symlinks are never followed)"
+)
+
+
+def _is_equal(now: Entry, entry: Entry) -> bool:
+    return bool(entry.extra) and now.extra == entry.extra
+
+
+def _plan_deletions(
+    wanted: set[bytes], view: Mapping[bytes, Entry], owned: Collection[bytes], delete: list[bytes]
+) -> list[tuple[str, str]]:
+    kept = []
+    for path, now in view.items():
+        if path in wanted:
+            continue
+        if now.kind == b"d" or path in owned:
+            delete.append(path)
+        else:
+            kept.append((os.fsdecode(path), "changed on the machine since it was delivered; kept there"))
+    return kept
 
 
 def _is_below(path: bytes, blocked: Mapping[bytes, str]) -> bool:
@@ -141,38 +153,49 @@ def plan_pull(
         pulled: What the last pull brought, as it was on the machine and then here.
         delivered: What was last pushed from here.
     """
-    make: list[int] = []
-    fetch: list[int] = []
-    same_: list[int] = []
-    ask: list[int] = []
+    chosen: dict[str, list[int]] = {"make": [], "fetch": [], "same": [], "ask": []}
     skipped: list[tuple[str, str]] = []
     for index, entry in enumerate(entries):
-        now, before = here.get(entry.path), pulled.get(entry.path)
-        text = os.fsdecode(entry.path)
-        if entry.kind == b"?":
-            skipped.append((text, "neither a file, a folder nor a symlink"))
-        elif entry.kind == b"l" and leads_out(entry):
-            skipped.append((text, f"a symlink that leads outside ({os.fsdecode(entry.extra)})"))
+        now = here.get(entry.path)
+        reason = _refusal(entry, now)
+        if reason:
+            skipped.append((os.fsdecode(entry.path), reason))
         elif now is None:
-            (fetch if entry.kind == b"f" else make).append(index)
-        elif now.kind != entry.kind:
-            skipped.append((text, f"{_KINDS[now.kind]} stands here where the machine has {_KINDS[entry.kind]}"))
-        elif entry.kind == b"d":
-            continue
-        elif entry.kind == b"l":
-            if now.extra != entry.extra:
-                skipped.append((text, CHANGED_HERE))
-        elif same(before, entry) and same(before, now):
-            same_.append(index)
-        elif same(before, now) or same(delivered.get(entry.path), now):
-            fetch.append(index)
-        elif now.size == entry.size:
-            ask.append(index)
-        else:
-            skipped.append((text, CHANGED_HERE))
+            chosen["fetch" if entry.kind == b"f" else "make"].append(index)
+        elif entry.kind == b"f":
+            what = _file_choice(entry, now, pulled.get(entry.path), delivered.get(entry.path))
+            if what == "kept":
+                skipped.append((os.fsdecode(entry.path), CHANGED_HERE))
+            else:
+                chosen[what].append(index)
     return PullPlan(
-        make=tuple(make), fetch=tuple(fetch), same=tuple(same_), ask=tuple(ask), skipped=tuple(skipped)
+        make=tuple(chosen["make"]),
+        fetch=tuple(chosen["fetch"]),
+        same=tuple(chosen["same"]),
+        ask=tuple(chosen["ask"]),
+        skipped=tuple(skipped),
     )
+
+
+def _file_choice(entry: Entry, now: Entry, before: Entry | None, sent: Entry | None) -> str:
+    if same(before, now):
+        return "same" if same(before, entry) else "fetch"
+    if same(sent, now):
+        return "same" if same(sent, entry) else "fetch"
+    return "ask" if now.size == entry.size else "kept"
+
+
+def _refusal(entry: Entry, now: Entry | None) -> str:
+    """Why this entry is not brought, or nothing."""
+    if entry.kind == b"?":
+        return "neither a file, a folder nor a symlink"
+    if entry.kind == b"l" and leads_out(entry):
+        return f"a symlink that leads outside ({os.fsdecode(entry.extra)})"
+    if now is not None and now.kind != entry.kind:
+        return f"{_KINDS[now.kind]} stands here where the machine has {_KINDS[entry.kind]}"
+    if now is not None and entry.kind == b"l" and now.extra != entry.extra:
+        return CHANGED_HERE
+    return ""
 
 
 _KINDS = {b"f": "a file", b"d": "a folder", b"l": "a symlink", b"?": "a device or pipe"}
@@ -182,7 +205,7 @@ def leads_out(link: Entry) -> bool:
     """Whether a symlink's target lies outside the tree it is in."""
     if link.extra.startswith(b"/"):
         return True
-    target = os.path.normpath(os.path.join(os.path.dirname(link.path), link.extra))
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), link.extra))
     return target == b".." or target.startswith(b"../")
 
 

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gpuforge.errors import SyncError
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
 from gpuforge.node.receiver import (
@@ -28,6 +27,7 @@ from gpuforge.node.receiver import (
 )
 from gpuforge.sync import ignore
 from gpuforge.sync.channel import Channel
+from gpuforge.sync.failures import incomplete, unequal
 from gpuforge.sync.manifest import Local, LocalTree, record_path
 from gpuforge.sync.plan import collisions, doubtful, plan_push
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from gpuforge.transport.base import RemoteProcess
 
 __all__ = ["Node", "Root", "push"]
-
-_ROWS_SHOWN = 20
 
 
 class Node(Protocol):
@@ -183,11 +181,11 @@ class _Push:
         if kind == b"A" and channel.aborted is not None:
             failed.append(channel.aborted)
         if failed:
-            raise _incomplete(self._root.remote, failed, len(local.entries))
+            raise incomplete(self._root.remote, failed, len(local.entries))
         done = _json(payload)
         self._deleted = done["deleted"]
         if done["tree"] != digest:
-            raise _unequal(self._root.remote, digest, done["tree"])
+            raise unequal(self._root.remote, digest, done["tree"])
         local.save()
         return self._report(digest, outgoing.done, plan.kept, started)
 
@@ -251,23 +249,3 @@ def _place(remote: str, only: str) -> tuple[str, str]:
         return remote, only
     folder, slash, name = remote.rpartition("/")
     return (folder or slash or "~"), name
-
-
-def _incomplete(remote: str, rows: Sequence[Row], total: int) -> SyncError:
-    shown = [f"{path}: {reason}" for path, reason in rows[:_ROWS_SHOWN]]
-    if len(rows) > _ROWS_SHOWN:
-        shown.append(f"… and {len(rows) - _ROWS_SHOWN} more")
-    return SyncError(
-        f"{len(rows)} of {total} entries could not be copied to {remote}",
-        rows=rows,
-        details="\n".join(shown),
-        resolution="settle the rows above and run the same command again: only what is missing is sent",
-    )
-
-
-def _unequal(remote: str, here: str, there: str) -> SyncError:
-    return SyncError(
-        f"the copy to {remote} is not equal on both sides",
-        rows=[(remote, f"digest {here[:12]} here, {there[:12]} on the machine")],
-        resolution="run the same command again: the contents are compared anew",
-    )
