@@ -23,7 +23,9 @@ def main() -> int:
         run="python train.py --data ~/data --epochs 2 --out runs",
         max_duration="1h",
     )
-    print(forge.plan(task).best.offering.instance_type, "at", forge.plan(task).best.usd_per_hour, "USD per hour")
+    print(
+        forge.plan(task).best.offering.instance_type, "at", forge.plan(task).best.usd_per_hour, "USD per hour"
+    )
     with forge.up(task) as cluster:
         print(cluster)
         job = cluster.run(task)

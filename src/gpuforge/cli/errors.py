@@ -109,7 +109,9 @@ def error_data(error: GpuforgeError) -> dict[str, Any]:
         "resolution": error.resolution,
     }
     if isinstance(error, SpecError):
-        data["mistakes"] = [{"where": m.where, "message": m.message, "snippet": m.snippet} for m in error.mistakes]
+        data["mistakes"] = [
+            {"where": m.where, "message": m.message, "snippet": m.snippet} for m in error.mistakes
+        ]
     if isinstance(error, ProvisionError):
         data["attempts"] = [
             {"instance_type": a.instance_type, "place": a.place, "reason": a.reason, "code": a.error_code}

@@ -29,7 +29,12 @@ def json_option(function: F) -> F:
             output.as_json = True
 
     function = click.option(
-        "-o", "output_format", type=click.Choice(["table", "json"]), expose_value=False, callback=choose, hidden=True
+        "-o",
+        "output_format",
+        type=click.Choice(["table", "json"]),
+        expose_value=False,
+        callback=choose,
+        hidden=True,
     )(function)
     return click.option(
         "--json", "json_flag", is_flag=True, expose_value=False, callback=choose, help="Answer with JSON."
@@ -77,7 +82,9 @@ def _env_pairs(
     for value in values:
         name, equals, text = value.partition("=")
         if not name:
-            raise click.BadParameter("write NAME=value, or NAME to take it from the environment", param=parameter)
+            raise click.BadParameter(
+                "write NAME=value, or NAME to take it from the environment", param=parameter
+            )
         pairs[name] = text if equals else None
     return pairs
 

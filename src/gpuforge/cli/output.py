@@ -54,7 +54,9 @@ class Output:
     def raw(self, data: bytes) -> None:
         """A job's own bytes, untouched but for secrets."""
         self._steps.pause()
-        sys.stdout.buffer.write(redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(
+            redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        )
         sys.stdout.buffer.flush()
 
     def data(self, data: Any) -> None:

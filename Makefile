@@ -1,0 +1,73 @@
+# The one front door.  make demo · make test · make lint · make bench · make docs · make sizes
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test lint bench docs sizes tools clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '1s/^# //p' Makefile
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpuforge needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	@touch $@
+
+# PyTorch for the examples: a CPU build where pip offers one, several GB where it brings CUDA
+$(VENV)/.torch: $(VENV)/.base examples/train-resnet/requirements.txt
+	@echo "installing PyTorch for the examples (200 MB to several GB, once)"
+	$(PIP) --requirement examples/train-resnet/requirements.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.base
+	$(PIP) --group lint
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(PIP) --group docs
+	@touch $@
+
+demo: $(VENV)/.torch            ## train a real network on a simulated machine and bring the checkpoint back
+	@PATH="$(abspath $(BIN)):$$PATH" sh examples/train-resnet/demo.sh
+
+tools:
+	@sh .ci/tools
+
+test: tools $(VENV)/.torch $(VENV)/.test   ## everything CI runs
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-empty | tail -n 40
+	$(BIN)/python .ci/coverage.py
+
+lint: $(VENV)/.lint $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.torch $(VENV)/.test tools
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/run_latency.py
+	$(BIN)/python benchmarks/up.py
+	$(BIN)/python benchmarks/sync_first.py
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+sizes: $(VENV)/.base
+	@$(BIN)/python .ci/sizes.py
+
+clean:
+	rm -rf $(VENV) build dist site .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,55 @@
+"""``gpuforge images``: deep-learning images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpuforge.cli.options import json_option
+from gpuforge.cli.output import output
+
+if TYPE_CHECKING:
+    from gpuforge.images.select import ImageRow
+
+__all__ = ["command"]
+
+
+@click.command("images", epilog="Example:  gpuforge images pytorch")
+@click.argument("text", required=False, default="")
+@click.option("--provider", metavar="NAME", help="Only this provider's.")
+@json_option
+def command(text: str, provider: str | None) -> None:
+    """List image families with framework, CUDA and driver; TEXT filters."""
+    from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
+
+    rows = Forge().image_rows(provider, text)
+    if output.as_json:
+        output.data([_data(row) for row in rows])
+        return
+    headers = ("IMAGE", "PROVIDER", "FRAMEWORK", "CUDA", "DRIVER", "SYSTEM", "STATUS")
+    output.table(headers, [_cells(row) for row in rows])
+
+
+def _cells(row: ImageRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.provider,
+        row.framework or "–",
+        row.cuda or "–",
+        row.driver or "–",
+        row.os,
+        row.status,
+    )
+
+
+def _data(row: ImageRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "provider": row.provider,
+        "framework": row.framework or None,
+        "cuda": row.cuda or None,
+        "driver": row.driver or None,
+        "os": row.os,
+        "status": row.status,
+    }

@@ -1,0 +1,101 @@
+"""How a plan looks to a person."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from gpuforge.cli.output import output
+from gpuforge.cli.words import clock_time, size, span
+from gpuforge.models.money import format_usd
+
+if TYPE_CHECKING:
+    from gpuforge.models.plan import Excluded, Option, Plan
+    from gpuforge.spec.task import Task
+
+__all__ = ["show_plan"]
+
+_SHOWN = 2
+
+
+def show_plan(plan: Plan, task: Task, *, verbose: bool = False, to_stdout: bool = False) -> None:
+    """The first option in full, then what else was looked at."""
+    say = output.result if to_stdout else output.line
+    best = plan.best
+    title = f"{plan.cluster_name} on {plan.provider}"
+    say(f"{title} — simulated: nothing is billed" if plan.simulated else title)
+    say("")
+    for label, text, note in (
+        _machine(plan, best),
+        _image(best),
+        _price(plan, best),
+        *_workdir(task),
+    ):
+        say(f"  {label:<13} {text:<48} {note}".rstrip())
+    for line in _others(plan, verbose=verbose):
+        say(line)
+    say("")
+
+
+def _machine(plan: Plan, option: Option) -> tuple[str, str, str]:
+    offering = option.offering
+    gpu = offering.accelerator
+    parts = [
+        f"{gpu.name} × {gpu.count}" if gpu else "no GPU",
+        f"{offering.vcpus} vCPU",
+        f"{_plain(offering.memory_gib)} GiB",
+        f"{option.need.disk_gib} GB disk",
+    ]
+    return f"{plan.num_nodes} × {offering.instance_type}", " · ".join(parts), offering.zone
+
+
+def _image(option: Option) -> tuple[str, str, str]:
+    image = option.image
+    parts = [image.framework or image.id]
+    parts += [f"cuda {image.cuda}"] if image.cuda else []
+    parts += [f"driver {image.driver}"] if image.driver else []
+    return "image", " · ".join(parts), image.id
+
+
+def _price(plan: Plan, option: Option) -> tuple[str, str, str]:
+    kind = str(option.offering.capacity_type).replace("_", " ")
+    price = option.offering.price
+    dated = f", as of {price.as_of}" if price else ""
+    most = format_usd(option.worst_case_usd)
+    bound = f"at most {most} until {clock_time(plan.deadline)} ({span(plan.max_duration)} limit)"
+    return "price", f"{format_usd(option.usd_per_hour)}/h {kind}{dated}", bound
+
+
+def _workdir(task: Task) -> list[tuple[str, str, str]]:
+    from gpuforge.sync import preview  # noqa: PLC0415 - start-up cost
+
+    rows = []
+    for label, local, listing in preview(task):
+        note = f"{listing.files:,} files · {size(listing.total_bytes)} · {listing.ignored:,} ignored"
+        rows.append((label, str(local), note))
+    return rows
+
+
+def _others(plan: Plan, *, verbose: bool) -> list[str]:
+    rest = [_option(option) for option in plan.options[1:]]
+    left_out = [_excluded(excluded) for excluded in plan.excluded]
+    if verbose:
+        lines = [f"  {'then':<13} {text}" for text in rest]
+        return lines + [f"  {'left out':<13} {text}" for text in left_out]
+    shown = [*rest, *left_out][:_SHOWN]
+    more = len(rest) + len(left_out) - len(shown)
+    if more > 0:
+        shown.append(f"{more} more: gpuforge plan -v")
+    return [f"  {'not chosen':<13} {' · '.join(shown)}"] if shown else []
+
+
+def _option(option: Option) -> str:
+    return f"{option.offering.instance_type} in {option.offering.zone} ({format_usd(option.usd_per_hour)}/h)"
+
+
+def _excluded(excluded: Excluded) -> str:
+    return f"{excluded.offering.instance_type} in {excluded.offering.zone} ({excluded.reason})"
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
