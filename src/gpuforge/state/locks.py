@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gpuforge.models.clock import Clock
     from gpuforge.state.paths import Paths
 
-__all__ = ["Holder", "cluster_lock", "exclusive", "holder", "is_locked"]
+__all__ = ["Holder", "cluster_lock", "exclusive", "holder", "is_locked", "try_cluster_lock"]
 
 _POLL_SECONDS = 0.05
 
@@ -88,21 +88,31 @@ def exclusive(path: Path, *, clock: Clock, wait_seconds: float) -> Iterator[bool
 
 
 @contextlib.contextmanager
+def try_cluster_lock(paths: Paths, name: str, *, clock: Clock, wait_seconds: float = 0) -> Iterator[bool]:
+    """Hold the lock of the cluster ``name``, or yield False when another process keeps it."""
+    lock_path, holder_path = _files(paths, name)
+    with exclusive(lock_path, clock=clock, wait_seconds=wait_seconds) as held:
+        if not held:
+            yield False
+            return
+        _write_holder(holder_path, clock)
+        try:
+            yield True
+        finally:
+            holder_path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def cluster_lock(paths: Paths, name: str, *, clock: Clock, wait_seconds: float = 10) -> Iterator[None]:
     """Hold the lock of the cluster ``name``.
 
     Raises:
         StateError: Another process held it for ``wait_seconds``; the error names it.
     """
-    lock_path, holder_path = _files(paths, name)
-    with exclusive(lock_path, clock=clock, wait_seconds=wait_seconds) as held:
+    with try_cluster_lock(paths, name, clock=clock, wait_seconds=wait_seconds) as held:
         if not held:
             raise _busy(name, holder(paths, name), wait_seconds)
-        _write_holder(holder_path, clock)
-        try:
-            yield
-        finally:
-            holder_path.unlink(missing_ok=True)
+        yield
 
 
 def _busy(name: str, who: Holder | None, wait_seconds: float) -> StateError:
