@@ -1,7 +1,7 @@
 """Real SSH servers for tests: OpenSSH's ``sshd`` and a small one over asyncssh, each on a free loopback port.
 
-Each serves one home folder to the user who runs the tests, with a host key and authorised keys of its own. Nothing of
-the person's SSH configuration is read, and every process of a server ends with its context.
+Each serves one home folder to the user who runs the tests, with a host key and authorised keys of its own.
+Nothing of the person's SSH configuration is read, and every process of a server ends with its context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gpuforge.models.instance import HostKey, Route
 from gpuforge.transport.base import Endpoint
-from gpuforge.transport.keys import KEY_FILE, ensure_key, parse_host_key
+from gpuforge.transport.keys import ensure_key, parse_host_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,12 @@ class SSHServer:
             file.write(public_line.strip() + "\n")
 
     def endpoint(
-        self, folder: Path, *, name: str = "gf-test-0", route: Route | None = None, host_key: HostKey | None = None
+        self,
+        folder: Path,
+        *,
+        name: str = "gf-test-0",
+        route: Route | None = None,
+        host_key: HostKey | None = None,
     ) -> Endpoint:
         """An endpoint for a cluster in ``folder``, whose key is made and accepted here."""
         self.authorize(ensure_key(folder))
@@ -105,7 +110,8 @@ class SSHServer:
 
 def find_sshd() -> str | None:
     """The absolute path of OpenSSH's server, which needs one."""
-    return shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    folders = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
+    return shutil.which("sshd", path=os.pathsep.join(folders))
 
 
 @contextlib.contextmanager
@@ -125,13 +131,15 @@ def openssh_server(
     home = _prepare(folder)
     key = folder / "host_key"
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", host_key_kind, "-N", "", "-f", str(key)], check=True, stdin=subprocess.DEVNULL
+        ["ssh-keygen", "-q", "-t", host_key_kind, "-N", "", "-f", str(key)],
+        check=True,
+        stdin=subprocess.DEVNULL,
     )
     # SetEnv alone leaves the starting folder in the passwd home, which the forced command corrects; the forced
     # command alone lets bash read the start-up files of the person's own home, before it runs
     wrapper = folder / "login.sh"
     wrapper.write_text(
-        f"#!/bin/sh\nexport HOME={shlex.quote(str(home))}\ncd \"$HOME\" || exit 1\n"
+        f'#!/bin/sh\nexport HOME={shlex.quote(str(home))}\ncd "$HOME" || exit 1\n'
         'if [ -z "${SSH_ORIGINAL_COMMAND+x}" ]; then exec /bin/bash -l; fi\n'
         'exec /bin/bash -c "$SSH_ORIGINAL_COMMAND"\n',
         encoding="utf-8",
@@ -140,7 +148,7 @@ def openssh_server(
     port = _free_port(host)
     config = folder / "sshd_config"
     config.write_text(
-        f"{extra}\nListenAddress {host}:{port}\nHostKey \"{key}\"\n"
+        f'{extra}\nListenAddress {host}:{port}\nHostKey "{key}"\n'
         f'AuthorizedKeysFile "{folder / "authorized_keys"}"\n'
         f'SetEnv "HOME={home}"\n'
         f"ForceCommand {shlex.quote(str(wrapper))}\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
@@ -215,8 +223,8 @@ def _wait_for_banner(process: subprocess.Popen[bytes], folder: Path, host: str, 
             if probe.recv(4) == b"SSH-":
                 return
         if process.poll() is not None or time.monotonic() > deadline:
-            said = (folder / "output").read_text(errors="replace") + (folder / "log").read_text(errors="replace")
-            raise RuntimeError(f"the SSH server did not start: {said[-2000:]}")
+            said = [(folder / name).read_text(errors="replace") for name in ("output", "log")]
+            raise RuntimeError(f"the SSH server did not start: {' '.join(said)[-2000:]}")
         time.sleep(0.01)
 
 
@@ -247,9 +255,6 @@ def _descendants(pid: int) -> list[int]:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-# -- the asyncssh server, in its own process -------------------------------------------------------------------
 
 
 async def _pump_in(process: asyncssh.SSHServerProcess[bytes], writer: asyncio.StreamWriter) -> None:
@@ -314,13 +319,13 @@ async def _serve(folder: Path, host: str, port: int) -> None:
             self._connection = conn
 
         def begin_auth(self, username: str) -> bool:
-            logging.info("userauth-request for user %s", username)
+            logging.getLogger(__name__).info("userauth-request for user %s", username)
             assert self._connection is not None
             if keys.stat().st_size:
                 self._connection.set_authorized_keys(str(keys))
             return True
 
-        def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        def connection_requested(self, *_: object) -> bool:
             return True
 
     async def factory(process: asyncssh.SSHServerProcess[bytes]) -> None:

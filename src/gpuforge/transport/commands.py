@@ -16,7 +16,7 @@ __all__ = ["put_argv", "render_command"]
 # Linux refuses a single argument of 128 KiB or more, on both sides
 _LONGEST = 120 * 1024
 
-# A connection that drops in the middle looks like the end of stdin, so the size is compared before the rename.
+# a connection that drops in the middle looks like the end of stdin: the size is compared before the rename
 _PUT = """\
 set -eu
 folder=$(dirname -- "$1")
@@ -32,11 +32,16 @@ trap - EXIT
 """
 
 
-def render_command(argv: Sequence[str]) -> bytes:
+def render_command(argv: Sequence[str], *, drain_stdin: bool = False) -> bytes:
     """The text a POSIX shell splits into exactly ``argv`` again.
 
-    The shell stays as the parent of the command, so that a death by signal ``n`` is exit code ``128 + n`` over
-    every client and server.
+    The shell stays as the parent of the command, so that a death by signal ``n`` is exit code ``128 + n``
+    over every client and server.
+
+    Args:
+        argv: Program and arguments; any text without NUL.
+        drain_stdin: Read what the command leaves of its stdin, so that the node does not close the channel
+            before the end of stdin is on its way.
 
     Raises:
         CommandError: Empty, longer than a node accepts, or with a NUL.
@@ -51,7 +56,8 @@ def render_command(argv: Sequence[str]) -> bytes:
             f"the command {argv[0]!r} holds a NUL character", resolution="remove it: no program accepts one"
         )
     # the shell's own remark on a command killed by a signal goes nowhere; the command's words go to stderr
-    command = os.fsencode(f"{{ {text} 2>&3 3>&-; }} 3>&2 2>/dev/null; exit $?")
+    tail = 'c=$?; cat > /dev/null; exit "$c"' if drain_stdin else "exit $?"
+    command = os.fsencode(f"{{ {text} 2>&3 3>&-; }} 3>&2 2>/dev/null; {tail}")
     if len(command) > _LONGEST:
         raise CommandError(
             f"the command {argv[0]!r} is {len(command)} bytes long",

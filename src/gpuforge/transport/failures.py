@@ -22,7 +22,11 @@ _WRONG_HOST_KEY = (
     "incorrect signature",  # a server that shows the right key without owning it
     "revoked host key",
 )
-_REFUSED_KEY = ("permission denied (", "too many authentication failures", "no supported authentication methods")
+_REFUSED_KEY = (
+    "permission denied (",
+    "too many authentication failures",
+    "no supported authentication methods",
+)
 _OFFERED = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _LONGEST = 2000
 
@@ -53,9 +57,7 @@ def host_key_error(endpoint: Endpoint, offered: str) -> HostKeyError:
             f"its cloud reported host key {fingerprint(endpoint.host_key)}\n"
             f"the node offered {offered or 'no key of kind ssh-ed25519 that it owns'}"
         ),
-        resolution=(
-            "look up the machine at your cloud; if it is there, remove it with `gpuforge down` and start a new one"
-        ),
+        resolution="look the machine up at your cloud, then remove it with `gpuforge down` and start a new one",
     )
 
 

@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 def each(items: Iterable[Item], function: Callable[[Item], Result], *, limit: int = 16) -> list[Result]:
     """``[function(item) for item in items]``, up to ``limit`` of them at a time.
 
-    All calls end before this returns. When some fail, the first failure in the order of ``items`` is raised, with
-    a note for each of the others.
+    All calls end before this returns. When some fail, the first failure in the order of ``items`` is raised,
+    with a note for each of the others.
 
     Args:
         items: What to call ``function`` with.

@@ -1,7 +1,7 @@
 """The cluster's own ``known_hosts`` and ``ssh_config``, and the master connections behind them.
 
-The user's own ``ssh -F <folder>/ssh_config NAME``, rsync and VS Code read the same files as gpuforge does, so they
-check the same pinned keys and share the same kept connection.
+The user's own ``ssh -F <folder>/ssh_config NAME``, rsync and VS Code read the same files as gpuforge does, so
+they check the same pinned keys and share the same kept connection.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import re
 import shlex
 import signal
 import stat
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from gpuforge.errors import StateError
 from gpuforge.transport import mux
@@ -34,6 +33,7 @@ __all__ = [
     "close_masters",
     "control_path",
     "master_lock",
+    "open_log",
     "private_folder",
     "render_known_hosts",
     "render_ssh_config",
@@ -46,10 +46,11 @@ KNOWN_HOSTS_FILE = "known_hosts"
 # sun_path holds 104 bytes on macOS; ssh binds to a temporary name 17 bytes longer, then renames
 _LONGEST_SOCKET = 104 - 1 - 17
 
-# `docs`: OpenSSH 8.0 has no `^` to put one in front, so the lists are written out. The first of each is the fast one
+# OpenSSH 8.0 has no `^` to put one in front, so the lists are written out. The first of each is the fast one
 # (about 150 ms per new connection against the post-quantum exchange; a quarter more bytes per second).
 _CIPHERS = (
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr"
+    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,"
+    "aes256-ctr,aes192-ctr,aes128-ctr"
 )
 _KEX = (
     "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,"
@@ -154,14 +155,21 @@ def render_ssh_config(
 def control_path(endpoint: Endpoint, control_dir: Path) -> Path:
     """The node's control socket.
 
-    Its name holds the folder, the instance, the pinned key and the route, so a master that was opened to another
-    machine at the same address is never used for this one.
+    Its name holds the folder, the instance, the pinned key and the route, so a master that was opened to
+    another machine at the same address is never used for this one.
 
     Raises:
         StateError: Longer than a socket's path may be.
     """
     route = endpoint.route
-    facts = (endpoint.alias, endpoint.host_key.blob, route.host, str(route.port), route.user, *route.proxy_command)
+    facts = (
+        endpoint.alias,
+        endpoint.host_key.blob,
+        route.host,
+        str(route.port),
+        route.user,
+        *route.proxy_command,
+    )
     path = control_dir / f"{_tag(str(endpoint.folder.absolute()))}-{_tag(chr(0).join(facts))}"
     if len(os.fsencode(path)) > _LONGEST_SOCKET:
         raise StateError(
@@ -170,6 +178,14 @@ def control_path(endpoint: Endpoint, control_dir: Path) -> Path:
             resolution="set XDG_RUNTIME_DIR or TMPDIR to a shorter path",
         )
     return path
+
+
+def open_log(socket_path: Path) -> tuple[Path, BinaryIO]:
+    """A fresh file beside the socket for what an ``ssh`` process says; the caller removes it."""
+    path = Path(f"{socket_path}.log-{os.urandom(6).hex()}")
+    # appended to: ssh opens it by name as well
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return path, os.fdopen(descriptor, "ab", buffering=0)
 
 
 @contextlib.contextmanager
@@ -244,16 +260,17 @@ def _check_private(path: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}-{os.urandom(6).hex()}")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StateError(f"{path} cannot be written", details=str(error)) from error

@@ -41,8 +41,8 @@ class Channel(Protocol):
 def serve_forward(open_channel: Callable[[], Channel]) -> Iterator[tuple[str, int]]:
     """Listen on a free port of 127.0.0.1; each connection gets a channel of its own.
 
-    A connection whose channel cannot be opened is closed at once, as a closed port would. Leaving the context ends
-    the listener and every connection.
+    A connection whose channel cannot be opened is closed at once, as a closed port would. Leaving the context
+    ends the listener and every connection.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     forward = _Forward(listener, open_channel)

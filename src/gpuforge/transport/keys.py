@@ -6,9 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from gpuforge.errors import HostKeyError, StateError
@@ -58,11 +56,13 @@ def ensure_key(folder: Path) -> str:
 
 
 def _make_pair(folder: Path, private: Path, public: Path) -> None:
+    import tempfile  # noqa: PLC0415 - start-up cost
+
     with tempfile.TemporaryDirectory(dir=folder, prefix=".key-") as scratch:
         made = Path(scratch) / KEY_FILE
-        if shutil.which("ssh-keygen"):
+        try:
             _generate_with_binary(made)
-        else:
+        except FileNotFoundError:
             _generate_with_library(made)
         made_public = made.with_suffix(".pub")
         made.chmod(0o600)

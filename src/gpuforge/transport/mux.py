@@ -1,8 +1,8 @@
 """A client of OpenSSH's control socket: sessions on a kept master connection, without a process for each.
 
-Speaks version 4 of the protocol that ``PROTOCOL.mux`` of OpenSSH describes (5.6 and later). Against starting an
-``ssh`` per command this saves its start, and it knows exactly whether a session was opened before things broke,
-which the exit code 255 does not say.
+Speaks version 4 of the protocol that ``PROTOCOL.mux`` of OpenSSH describes (5.6 and later). Against starting
+an ``ssh`` per command this saves its start, and it knows exactly whether a session was opened before things
+broke, which the exit code 255 does not say.
 """
 
 from __future__ import annotations

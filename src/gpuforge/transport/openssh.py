@@ -1,7 +1,8 @@
 """The transport over the OpenSSH binary: one kept master per node, shared by every process of the user.
 
-The binary makes the connection, checks the host key and moves the bytes; sessions are asked for over its control
-socket. A connection of its own per command is the way out when the node allows no further session on the master.
+The binary makes the connection, checks the host key and moves the bytes; sessions are asked for over its
+control socket. A connection of its own per command is the way out when the node allows no further session on
+the master.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ import functools
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from gpuforge.errors import CommandError, ConnectError, StateError
 from gpuforge.transport import files, mux
@@ -30,6 +28,7 @@ from gpuforge.transport.streams import StreamProcess, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from gpuforge.errors import TransportError
     from gpuforge.transport.base import Endpoint
@@ -39,7 +38,7 @@ __all__ = ["OpenSSHTransport", "is_available"]
 _OLDEST = 8
 # a server allows 10 sessions per connection by default; the rest is for streams, and for the user's own
 _PARALLEL_RUNS = 6
-# a session that a reachable node did not open after this is stuck on a dead connection, as after a laptop's sleep
+# a session not opened after this is stuck on a dead connection, as after a laptop's sleep
 _OPEN_SECONDS = 15.0
 _LONG_SECONDS = 3600.0
 _SSH_FAILED = 255
@@ -49,11 +48,17 @@ _EXIT_STATUS = "rtype exit-status"
 @functools.cache
 def is_available() -> bool:
     """Whether an OpenSSH client of version 8 or later is on PATH."""
-    if shutil.which("ssh") is None:
+    try:
+        done = subprocess.run(
+            ["ssh", "-V"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError:
         return False
-    done = subprocess.run(
-        ["ssh", "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
     version = re.match(r"OpenSSH\w*_(\d+)\.", done.stderr + done.stdout)
     return version is not None and int(version.group(1)) >= _OLDEST
 
@@ -73,9 +78,13 @@ class OpenSSHTransport:
         self._timeout = timeout_seconds
         self._slots = threading.BoundedSemaphore(_PARALLEL_RUNS)
 
+    def is_connected(self) -> bool:
+        """Whether a master is kept; cheaper than looking for the binary."""
+        return mux.is_listening(self._socket)
+
     def connect(self) -> None:
         """Have a master: the one that is there, or a new one."""
-        if not mux.is_listening(self._socket):
+        if not self.is_connected():
             self._start_master(self._timeout)
 
     def run(
@@ -142,8 +151,6 @@ class OpenSSHTransport:
     def close(self) -> None:
         """Nothing: the master is shared, and stays until ``down`` or for ten idle minutes."""
 
-    # -- sessions ----------------------------------------------------------------------------------------------
-
     def _open(self, argv: Sequence[str], deadline: float | None) -> StreamProcess:
         command = render_command(argv)
         try:
@@ -180,13 +187,13 @@ class OpenSSHTransport:
     def _open_alone(self, argv: Sequence[str]) -> StreamProcess:
         """A connection of its own, when the master's node allows no further session."""
         command = os.fsdecode(render_command(argv))
+        log, file = files.open_log(self._socket)
+        file.close()
         streams = Streams()
         try:
-            log = tempfile.NamedTemporaryFile(prefix="ssh-", dir=self._socket.parent)  # noqa: SIM115 - lives on
-            options = ("-o", "ControlPath=none", "-o", "LogLevel=DEBUG1", "-E", log.name)
             stdin, stdout, stderr = streams.far
             process = subprocess.Popen(
-                [*self._argv(*options), command],
+                [*self._argv(log, "ControlPath=none", "LogLevel=DEBUG1"), command],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
@@ -194,11 +201,10 @@ class OpenSSHTransport:
             )
         except BaseException:
             streams.close()
+            log.unlink()
             raise
         streams.close_far()
         return StreamProcess(streams, _ProcessEnder(process, log, self._endpoint))
-
-    # -- the master --------------------------------------------------------------------------------------------
 
     def _start_master(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -212,30 +218,33 @@ class OpenSSHTransport:
             raise connect_error(self._endpoint, str(error)) from error
 
     def _log_in(self, deadline: float) -> None:
-        # A first command that leaves its master behind, not `-N`: should the user's own ssh win the race for the
-        # socket, this process ends like any command. Its log is a file, as the master would hold a pipe open.
-        with tempfile.NamedTemporaryFile(prefix="ssh-", dir=self._socket.parent) as log:
-            seconds = max(1, math.ceil(_left(deadline)))
-            process = subprocess.Popen(
-                [*self._argv("-o", f"ConnectTimeout={seconds}", "-E", log.name), "true"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,  # a proxy command's words
-                start_new_session=True,
-            )
+        # A first command that leaves its master behind, not `-N`: should the user's own ssh win the race for
+        # the socket, this process ends like any command. Its log is a file: the master would hold a pipe open.
+        log, file = files.open_log(self._socket)
+        try:
+            with file:
+                process = subprocess.Popen(
+                    [*self._argv(log, f"ConnectTimeout={math.ceil(_left(deadline))}"), "true"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,  # a proxy command's words
+                    start_new_session=True,
+                )
             try:
                 code = process.wait(_left(deadline))
             except subprocess.TimeoutExpired as error:
                 raise connect_error(self._endpoint, f"no answer in {self._timeout:g} s") from error
             finally:
-                if process.poll() is None:
-                    _kill_group(process)
-            if code != 0 and not mux.is_listening(self._socket):
-                raise classify(self._endpoint, Path(log.name).read_text(encoding="utf-8", errors="replace"))
+                _kill_group(process)
+            if code != 0 and not self.is_connected():
+                raise classify(self._endpoint, log.read_text(encoding="utf-8", errors="replace"))
+        finally:
+            log.unlink(missing_ok=True)
 
-    def _argv(self, *options: str) -> list[str]:
+    def _argv(self, log: Path, *options: str) -> list[str]:
         config = self._endpoint.folder / files.CONFIG_FILE
-        return ["ssh", "-F", str(config), "-T", *options, "--", self._endpoint.name]
+        given = [word for option in options for word in ("-o", option)]
+        return ["ssh", "-F", str(config), "-T", "-E", str(log), *given, "--", self._endpoint.name]
 
     def _check_files(self) -> None:
         """The pins on disk are the ones we were given."""
@@ -275,9 +284,7 @@ class _ProcessEnder:
     Its exit code 255 is the command's only when the node sent an exit status, which the log tells.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], log: IO[bytes], endpoint: Endpoint
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, endpoint: Endpoint) -> None:
         self._process = process
         self._log = log
         self._endpoint = endpoint
@@ -290,20 +297,21 @@ class _ProcessEnder:
         return code if code != _SSH_FAILED or _EXIT_STATUS in self._said() else None
 
     def close(self) -> None:
-        if self._process.poll() is None:
-            _kill_group(self._process)
-        self._log.close()
+        _kill_group(self._process)
+        self._log.unlink(missing_ok=True)
 
     def failure(self) -> TransportError:
         words = [line for line in self._said().splitlines() if not line.startswith("debug")]
         return classify(self._endpoint, "\n".join(words))
 
     def _said(self) -> str:
-        return Path(self._log.name).read_text(encoding="utf-8", errors="replace")
+        return self._log.read_text(encoding="utf-8", errors="replace")
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End ssh and its proxy command; it leads a group of its own."""
+    """End an ssh that still runs, and its proxy command; it leads a group of its own."""
+    if process.poll() is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

@@ -36,19 +36,22 @@ def connect(
         ConnectError: Not reached in time.
         StateError: The cluster's files are missing or do not hold the pinned key.
     """
-    from gpuforge.transport import openssh  # noqa: PLC0415 - start-up cost
+    if engine != "paramiko":
+        from gpuforge.transport import openssh  # noqa: PLC0415 - start-up cost
 
-    if engine == "openssh" or (engine == "auto" and openssh.is_available()):
-        if not openssh.is_available():
+        transport = openssh.OpenSSHTransport(
+            endpoint, control_dir=control_dir, timeout_seconds=timeout_seconds
+        )
+        if transport.is_connected():
+            return transport
+        if openssh.is_available():
+            transport.connect()
+            return transport
+        if engine == "openssh":
             raise ConnectError(
                 "no OpenSSH client of version 8 or later was found",
                 resolution="install it, or leave the choice of the engine to gpuforge",
             )
-        transport = openssh.OpenSSHTransport(
-            endpoint, control_dir=control_dir, timeout_seconds=timeout_seconds
-        )
-        transport.connect()
-        return transport
     from gpuforge.transport import paramiko_engine  # noqa: PLC0415 - 400 ms and 30 MB
 
     return paramiko_engine.ParamikoTransport.connect(endpoint, timeout_seconds=timeout_seconds)

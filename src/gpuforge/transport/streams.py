@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gpuforge.errors import TransportError
 
-__all__ = ["TAIL_BYTES", "Ender", "Streams", "StreamProcess", "split_lines"]
+__all__ = ["TAIL_BYTES", "Ender", "StreamProcess", "Streams", "split_lines"]
 
 TAIL_BYTES = 16 * 1024
 _CHUNK = 256 * 1024
