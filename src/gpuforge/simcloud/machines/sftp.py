@@ -1,0 +1,138 @@
+"""File transfer on a simulated machine: paths begin in its HOME, and nothing outside its folder is changed.
+
+Reading follows the machine's own view of the host (isolation level 0); every change is checked against the
+real place of the path, symbolic links resolved.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import override
+else:
+
+    def override(function: Callable) -> Callable:
+        """Python 3.11 has no ``typing.override``."""
+        return function
+
+
+__all__ = ["MachineSFTP", "lies_inside"]
+
+
+def lies_inside(path: str | bytes, folder: Path, *, follow: bool) -> bool:
+    """Whether a change at ``path`` stays below ``folder``.
+
+    Args:
+        follow: The change goes through a symbolic link at the path itself, such as a write; a removal does not.
+    """
+    text = os.fsdecode(path)
+    parent, name = os.path.split(text)
+    if follow or name in ("", ".", ".."):
+        real = Path(os.path.realpath(text))
+    else:
+        real = Path(os.path.realpath(parent)) / name
+    root = Path(os.path.realpath(folder))
+    return root in real.parents
+
+
+class MachineSFTP(asyncssh.SFTPServer):
+    """SFTP for one machine."""
+
+    def __init__(self, channel: asyncssh.SSHServerChannel[bytes], *, home: Path, folder: Path) -> None:
+        super().__init__(channel)
+        self._home = os.fsencode(home)
+        self._folder = folder
+
+    @override
+    def exit(self) -> None:
+        # without an exit status scp reports failure after a good copy
+        self.channel.exit(0)
+
+    @override
+    def map_path(self, path: bytes) -> bytes:
+        return os.path.normpath(path) if path.startswith(b"/") else os.path.join(self._home, path)  # noqa: PTH118
+
+    @override
+    def reverse_map_path(self, path: bytes) -> bytes:
+        return path
+
+    def _check(self, *paths: bytes, follow: bool = False) -> None:
+        for path in paths:
+            if not lies_inside(self.map_path(path), self._folder, follow=follow):
+                shown = path.decode(errors="replace")
+                raise asyncssh.SFTPPermissionDenied(f"{shown} lies outside the simulated machine's folder")
+
+    @override
+    def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        if pflags & ~asyncssh.FXF_READ:
+            self._check(path, follow=True)
+        return super().open(path, pflags, attrs)
+
+    @override
+    def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
+        self._check(path, follow=True)
+        return super().open56(path, desired_access, flags, attrs)
+
+    @override
+    def setstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+        self._check(path, follow=True)
+        return super().setstat(path, attrs)
+
+    @override
+    def lsetstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+        self._check(path)
+        return super().lsetstat(path, attrs)
+
+    @override
+    def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> object:
+        self._check(os.fsencode(getattr(file_obj, "name", b"/")), follow=True)
+        return super().fsetstat(file_obj, attrs)
+
+    @override
+    def remove(self, path: bytes) -> object:
+        self._check(path)
+        return super().remove(path)
+
+    @override
+    def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+        self._check(path)
+        return super().mkdir(path, attrs)
+
+    @override
+    def rmdir(self, path: bytes) -> object:
+        self._check(path)
+        return super().rmdir(path)
+
+    @override
+    def rename(self, oldpath: bytes, newpath: bytes) -> object:
+        self._check(oldpath, newpath)
+        return super().rename(oldpath, newpath)
+
+    @override
+    def posix_rename(self, oldpath: bytes, newpath: bytes) -> object:
+        self._check(oldpath, newpath)
+        return super().posix_rename(oldpath, newpath)
+
+    @override
+    def symlink(self, oldpath: bytes, newpath: bytes) -> None:
+        # what a link says is its content; what goes through it is checked when it goes
+        self._check(newpath)
+        Path(os.fsdecode(self.map_path(newpath))).symlink_to(os.fsdecode(oldpath))
+
+    @override
+    def readlink(self, path: bytes) -> bytes:
+        return os.fsencode(os.readlink(self.map_path(path)))  # noqa: PTH115 - the text as it stands
+
+    @override
+    def link(self, oldpath: bytes, newpath: bytes) -> object:
+        # a hard link to a file outside would be a way to write to it
+        self._check(oldpath, follow=True)
+        self._check(newpath)
+        return super().link(oldpath, newpath)
