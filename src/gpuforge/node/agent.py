@@ -690,8 +690,11 @@ class Supervisor:
             self._started = time.time()
         self._say("running", phase)
         self._spawn(phase)
-        while self.status is None and not self.stop:
+        while not self._phase_is_over():
             self.pump(0.5)
+
+    def _phase_is_over(self) -> bool:
+        return self.status is not None or self.stop is not None
 
     def _spawn(self, phase: str) -> None:
         workdir = os.path.join(self.home, self.spec.get("workdir", "workdir"))
@@ -699,8 +702,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.symlink(os.path.relpath(workdir, self.home), os.path.join(self.home, "sky_workdir"))
         environment = self._environment(phase)
-        for name in ("GPUFORGE_CHECKPOINT_DIR",):
-            os.makedirs(environment[name], exist_ok=True)
+        os.makedirs(environment["GPUFORGE_CHECKPOINT_DIR"], exist_ok=True)
         argv = ["bash", self.folder.file(f"{phase}.sh")]
         pid = os.fork()
         if pid:

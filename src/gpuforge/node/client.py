@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gpuforge.errors import CommandError, ConnectError, JobError
 from gpuforge.models.job import ExitRecord, JobSpec, JobState
@@ -301,7 +301,7 @@ class Follow:
             process.close()
         self._context.close()
 
-    def __enter__(self) -> Follow:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
