@@ -9,15 +9,16 @@ from gpuforge.transport.base import Endpoint
 from gpuforge.transport.fanout import each
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gpuforge.models.cluster import Cluster, Node
-    from gpuforge.node.client import NodeClient
+    from gpuforge.node.client import NodeClient, WatcherConfig
     from gpuforge.provision.context import Context
     from gpuforge.state.paths import Paths
     from gpuforge.transport.base import Transport
 
-__all__ = ["Engine", "connect", "login", "node_clients", "node_endpoint"]
+__all__ = ["Engine", "connect", "ensure_watchers", "login", "node_clients", "node_endpoint"]
 
 Engine = Literal["auto", "openssh", "paramiko"]
 
@@ -60,6 +61,36 @@ def node_clients(cluster: Cluster, paths: Paths, *, engine: Engine = "auto") -> 
     return each(
         cluster.nodes,
         lambda node: NodeClient(connect(cluster, node, paths, engine=engine), rank=node.rank),
+    )
+
+
+def ensure_watchers(context: Context, cluster: Cluster, *, clients: Sequence[NodeClient] = ()) -> None:
+    """Start the watcher of every node, or find that it runs; it outlives the connection.
+
+    Args:
+        context: For the heartbeat, and for connections where no client is handed in.
+        cluster: Ready.
+        clients: Clients in rank order that are connected already.
+
+    Raises:
+        TransportError: A node could not be reached, or the agent failed on it.
+    """
+    nodes = clients or node_clients(cluster, context.paths, engine=context.engine)
+    each(
+        list(zip(cluster.nodes, nodes, strict=True)),
+        lambda pair: pair[1].start_watcher(_watcher_config(context, cluster, pair[0])),
+    )
+
+
+def _watcher_config(context: Context, cluster: Cluster, node: Node) -> WatcherConfig:
+    from gpuforge.node.client import WatcherConfig  # noqa: PLC0415 - start-up cost
+
+    return WatcherConfig(
+        deadline=cluster.deadline,
+        autostop_minutes=cluster.autostop_minutes,
+        self_delete=node.self_delete,
+        notice=node.notice,
+        heartbeat_seconds=context.heartbeat_seconds,
     )
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from gpuforge.errors import CleanupError, GpuforgeError, Leftover, NotFoundError, ProviderError
 from gpuforge.models.clock import rfc3339
+from gpuforge.models.cluster import ClusterState
 from gpuforge.models.instance import InstanceState, Selector
 from gpuforge.models.progress import Step
 from gpuforge.provision.context import again
 from gpuforge.provision.hold import hold
 from gpuforge.state import codec
 from gpuforge.state.journal import RowKind
-from gpuforge.state.views import tries
+from gpuforge.state.views import find_cluster, tries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,20 +140,22 @@ def confirm_gone(
 
 
 def leave_nodes(context: Context, name: str) -> None:
-    """Close kept SSH connections and remove the key and the pins of a cluster that is no more.
+    """Close kept SSH connections, and remove key and pins once no cluster of this name may still live.
 
     Manifests and job records stay: they describe files of the user.
     """
     from gpuforge.transport.files import close_masters  # noqa: PLC0415 - start-up cost
 
     folder = context.paths.cluster(name)
-    if not folder.is_dir():
-        return
+    living = find_cluster(context.journal, name)
+    if not folder.is_dir() or (living is not None and living.state is not ClusterState.DELETING):
+        return  # another cluster took the name
     close_masters(folder, control_dir=context.paths.sockets)
-    for file in ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_config"):
-        (folder / file).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    if living is None:
+        for file in ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_config"):
+            (folder / file).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def gone_row(held: Hold, attempt: Try, ref: InstanceRef) -> NewRow:

@@ -39,10 +39,11 @@ from gpuforge.models.resources import Accelerator, CapacityType, Need
 from gpuforge.provision.context import Context, Limits
 from gpuforge.state.journal import Journal
 from gpuforge.state.paths import Paths
-from gpuforge.testing.clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gpuforge.testing.clock import ManualClock
 
 OWNER = "ada-laptop"
 
