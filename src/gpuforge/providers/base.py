@@ -82,6 +82,11 @@ class Provider(Protocol):
         """The stop/start facet, where the cloud has one."""
         ...
 
+    @property
+    def images(self) -> tuple[Image, ...] | None:
+        """Every image it can list at no cost, or None where it cannot (``resolve_image`` still can)."""
+        ...
+
     def list_offerings(self, need: Need) -> Iterable[Offering]:
         """Everything sold that could meet ``need``'s place and hardware, dear or cheap.
 

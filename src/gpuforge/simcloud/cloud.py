@@ -88,8 +88,8 @@ class SimCloud:
         )
         self._given_control = control
         self._platform = platform
-        self._database = Database(folder)
-        self.faults = Faults(self._opened())
+        self._database = Database(folder, first=self._first)
+        self.faults = Faults(self._database)
 
     def close(self) -> None:
         """Let the file go; machines run on."""
@@ -283,13 +283,10 @@ class SimCloud:
 
     def reset(self) -> int:
         """Kill every machine and forget everything; returns how many machines there were."""
-        ended = remove_cloud(self._database, self._control)
-        self._opened()
-        return ended
+        return remove_cloud(self._database, self._control)
 
     def settle(self) -> None:
         """Work out what time has done, then see to the machines. Idempotent."""
-        self._opened()
         now = self._now()
         with self._database.read() as db:
             due = next_due(db)
@@ -309,13 +306,9 @@ class SimCloud:
             self._given_control = installed_control()
         return self._given_control
 
-    def _opened(self) -> Database:
-        def first(db: sqlite3.Connection) -> None:
-            network = choose_network(self._rules.draw, self._platform)
-            db.execute("INSERT INTO meta (key, value) VALUES ('network', ?)", (network,))
-
-        self._database.ensure(first)
-        return self._database
+    def _first(self, db: sqlite3.Connection) -> None:
+        network = choose_network(self._rules.draw, self._platform)
+        db.execute("INSERT INTO meta (key, value) VALUES ('network', ?)", (network,))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -93,11 +93,17 @@ CREATE TABLE late_requests (
 
 
 class Database:
-    """Transactions on ``<folder>/cloud.sqlite3``; safe from many threads and processes."""
+    """Transactions on ``<folder>/cloud.sqlite3``; safe from many threads and processes.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Of the cloud.
+        first: Fills a new cloud; with it, a missing one is made on first use, and without, it is an error.
+    """
+
+    def __init__(self, folder: Path, *, first: Callable[[sqlite3.Connection], None] | None = None) -> None:
         self.folder = folder
         self.path = folder / "cloud.sqlite3"
+        self._first = first
         self._lock = threading.Lock()
         self._anchor: sqlite3.Connection | None = None
 
@@ -105,29 +111,32 @@ class Database:
         """A cloud was made here."""
         return self.path.exists()
 
-    def ensure(self, first: Callable[[sqlite3.Connection], None]) -> None:
-        """Make the folder and the tables where they are missing; ``first`` fills a new cloud.
-
-        Raises:
-            StateError: The file is from a newer gpuforge, or no such database.
-        """
+    def _hold(self) -> None:
+        # One connection stays open: when the last one closes, SQLite checkpoints with an fsync, which
+        # would cost 20 ms per call.
         with self._lock:
-            if self._anchor is not None and self.exists():
-                return
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._close_anchor()
-            import filelock  # noqa: PLC0415 - supervisors load this module and never make a cloud
+            if self._first is None:
+                if self._anchor is None:
+                    self._anchor = self._connect()
+                    self._anchor.execute("SELECT COUNT(*) FROM meta").fetchone()
+            elif self._anchor is None or not self.exists():
+                self._close_anchor()
+                self._anchor = self._make(self._first)
 
-            try:
-                # two processes that switch one new file to WAL at once can both be refused
-                with filelock.FileLock(self.folder / "cloud.lock", timeout=_BUSY_SECONDS):
-                    self._anchor = self._prepare(first)
-            except sqlite3.DatabaseError as error:
-                raise StateError(
-                    f"the simulated cloud's file {self.path} cannot be used",
-                    details=str(error),
-                    resolution="gpuforge fake reset   starts a new one",
-                ) from error
+    def _make(self, first: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        import filelock  # noqa: PLC0415 - supervisors load this module and never make a cloud
+
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            # two processes that switch one new file to WAL at once can both be refused
+            with filelock.FileLock(self.folder / "cloud.lock", timeout=_BUSY_SECONDS):
+                return self._prepare(first)
+        except sqlite3.DatabaseError as error:
+            raise StateError(
+                f"the simulated cloud's file {self.path} cannot be used",
+                details=str(error),
+                resolution="gpuforge fake reset   starts a new one",
+            ) from error
 
     def _prepare(self, first: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
         connection = self._connect(create=True)
@@ -168,14 +177,6 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous=NORMAL")
         return connection
-
-    def _hold(self) -> None:
-        # One connection stays open: when the last one closes, SQLite checkpoints with an fsync, which
-        # would cost 20 ms per call.
-        with self._lock:
-            if self._anchor is None:
-                self._anchor = self._connect()
-                self._anchor.execute("SELECT COUNT(*) FROM meta").fetchone()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

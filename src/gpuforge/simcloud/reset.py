@@ -6,6 +6,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
+from gpuforge.errors import StateError
 from gpuforge.simcloud.power import remove_folder
 
 if TYPE_CHECKING:
@@ -54,5 +55,5 @@ def _mark_all_gone(database: Database) -> int:
             return db.execute(
                 "UPDATE instances SET status='DELETED', wanted='gone' WHERE status!='DELETED'"
             ).rowcount
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, StateError):
         return 0  # unreadable: that may be why it is reset
