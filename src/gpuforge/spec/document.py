@@ -168,7 +168,7 @@ def _compose(text: str, page: _Page) -> list[yaml.Node]:
         line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
         mark = Mark(file=page.file, line=line, column=column)
         raise _error(
-            file, mark, f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
+            page.file, mark, f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
         ends = "end of stream" in (error.problem or "")  # then the beginning says more than the end

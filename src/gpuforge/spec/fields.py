@@ -37,7 +37,6 @@ __all__ = [
     "whole_between",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
@@ -47,13 +46,7 @@ _SCALAR = ["string", "number"]
 
 
 def _name(value: object) -> str:
-    text = text_of(value)
-    if not _NAME.fullmatch(text):
-        raise ValueError(
-            f"{quoted(text)} cannot be a name; use up to 63 letters, digits, dots, dashes and underscores, "
-            "with a letter or digit at both ends"
-        )
-    return text
+    return values.parse_name(text_of(value))
 
 
 def _word(value: object) -> str:
@@ -177,7 +170,9 @@ _LABEL_MAP = {
     "additionalProperties": {"type": _SCALAR},
 }
 
-Name: TypeAlias = Annotated[str, PlainValidator(_name), _schema(type="string", pattern=f"^{_NAME.pattern}$")]
+Name: TypeAlias = Annotated[
+    str, PlainValidator(_name), _schema(type="string", pattern=f"^{values.NAME.pattern}$")
+]
 PlaceName: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type="string")]
 InstanceType: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type="string")]
 ProviderName: TypeAlias = Annotated[str, PlainValidator(_provider), _schema(type="string", examples=["fake"])]

@@ -11,7 +11,7 @@ from gpuforge.spec.mistakes import KeyPath, Marks, Origins, Refusal
 from gpuforge.spec.values import parse_infra, parse_provider
 from gpuforge.spec.wording import join_or, quoted
 
-__all__ = ["canonical", "clashes"]
+__all__ = ["canonical", "clashes", "gather_labels"]
 
 _ALTERNATIVES = ("any_of", "ordered")
 _PARTS = ("cloud", "region", "zone")
@@ -93,6 +93,17 @@ def clashes(values: Mapping[str, Any]) -> Iterator[Refusal]:
     for key in both:
         if resources[key] == []:
             yield Refusal(message="no alternative is listed here", at=("resources", key))
+
+
+def gather_labels(values: dict[str, Any], origins: Origins) -> None:
+    """Put the labels written under ``resources`` among the task's own, for there is one set of instances."""
+    resources = values.get("resources")
+    theirs = resources.get("labels") if isinstance(resources, Mapping) else None
+    ours = values.get("labels", {})
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        for key in theirs.keys() - ours.keys():
+            _move(origins, ("resources", "labels", key), ("labels", key))
+        values["labels"] = {**theirs, **ours}
 
 
 def _variable_clashes(values: Mapping[str, Any]) -> Iterator[Refusal]:

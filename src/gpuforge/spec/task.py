@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from gpuforge.models.ids import slug
 from gpuforge.spec import fields as kinds
 from gpuforge.spec.accelerators import Gpus
 from gpuforge.spec.autostop import Autostop
@@ -18,7 +19,7 @@ from gpuforge.spec.keys import foreign_file
 from gpuforge.spec.mistakes import KeyPath, Origins, Refusal, spec_error
 from gpuforge.spec.needs import needs_of, place_of
 from gpuforge.spec.overrides import Overrides, apply_overrides
-from gpuforge.spec.prepare import canonical, clashes
+from gpuforge.spec.prepare import canonical, clashes, gather_labels
 from gpuforge.spec.refusals import refusals_of
 from gpuforge.spec.source import read_source
 
@@ -119,7 +120,7 @@ class Task(Placed):
     name: kinds.Name | None = None
     """Name of the task, and of its cluster unless another is given."""
     labels: kinds.Labels = Field(default_factory=dict)
-    """Labels put on every instance, beside gpuforge's own."""
+    """Labels put on every instance, beside gpuforge's own; those under resources are among them."""
     resources: Resources = Field(default_factory=Resources)
     """What each node must have."""
     num_nodes: kinds.NumNodes = 1
@@ -147,6 +148,7 @@ class Task(Placed):
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
     _source: Path | None = PrivateAttr(default=None)
+    _folder: str = PrivateAttr(default="")
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
     def __init__(self, **keys: Unpack[TaskKeys]) -> None:
@@ -201,6 +203,7 @@ class Task(Placed):
         if overrides is not None:
             apply_overrides(values, overrides, origins)
         refusals = [*document.refusals, *clashing, *clashes(values)]
+        gather_labels(values, origins)
         try:
             self.__pydantic_validator__.validate_python(values, self_instance=self, context=context)
         except ValidationError as error:
@@ -210,6 +213,7 @@ class Task(Placed):
             raise spec_error(origins, refusals)
         self._origins = origins
         self._source = source
+        self._folder = context.cwd.name
         self._note_workdir(context)
         notes = [origins.mistake(Refusal(message=note.message, at=note.at)) for note in context.notes]
         self._warnings = tuple(f"{note.where}: {note.message}" for note in notes)
@@ -248,10 +252,20 @@ class Task(Placed):
         """Idle minutes until a machine deletes itself; ``None`` is off, ``"default"`` asks the settings."""
         return self.resources.autostop
 
-    @property
-    def all_labels(self) -> dict[str, str]:
-        """Labels of the task and of its resources together."""
-        return {**self.labels, **self.resources.labels}
+    def autostop_or(self, default: int | None) -> int | None:
+        """Idle minutes as the task says, else ``default`` (the settings')."""
+        return default if self.resources.autostop == "default" else self.resources.autostop
+
+    def cluster_name(self) -> str:
+        """The task's name, else that of the folder gpuforge was called in, as a cluster's name."""
+        return slug(self.name or self._folder)
+
+    def in_region(self, region: str | None) -> Self:
+        """The task in the settings' region, where it names no place itself."""
+        places: list[Placed] = [self, self.resources, *self._alternatives()]
+        if region is None or any(p.infra or p.cloud or p.region or p.zone for p in places):
+            return self
+        return self.model_copy(update={"region": region})
 
     def needs(self) -> Needs:
         """Every acceptable kind of node; GPU names as written, for the catalogue to read."""

@@ -16,6 +16,7 @@ from gpuforge.spec.wording import quoted
 
 __all__ = [
     "LONGEST_DURATION",
+    "NAME",
     "Place",
     "format_duration",
     "parse_accelerator",
@@ -25,6 +26,7 @@ __all__ = [
     "parse_infra",
     "parse_memory_gib",
     "parse_money",
+    "parse_name",
     "parse_provider",
 ]
 
@@ -42,6 +44,7 @@ _SIZE = re.compile(r"((?:0|[1-9]\d{0,8})(?:\.\d{1,6})?)\s*(?:([MGT])(?:i?B)?)?",
 _GIB = {"M": Decimal(1) / 1024, "G": Decimal(1), "T": Decimal(1024)}
 _SPAN = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 _MONEY = re.compile(r"(?:0|[1-9]\d{0,11})(?:\.\d{1,6})?")
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -207,6 +210,20 @@ class Place:
     provider: str | None = None
     region: str | None = None
     zone: str | None = None
+
+
+def parse_name(text: str) -> str:
+    """A task's name: letters, digits, dots, dashes, underscores.
+
+    Raises:
+        ValueError: Another form.
+    """
+    if not NAME.fullmatch(text):
+        raise ValueError(
+            f"{quoted(text)} cannot be a name; use up to 63 letters, digits, dots, dashes and underscores, "
+            "with a letter or digit at both ends"
+        )
+    return text
 
 
 def parse_provider(text: str) -> str:
