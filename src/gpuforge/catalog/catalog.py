@@ -30,7 +30,7 @@ from gpuforge.models.offering import Offering
 from gpuforge.models.resources import Accelerator, CapacityType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = [
     "COLUMNS",
@@ -40,6 +40,7 @@ __all__ = [
     "gce_offerings",
     "read_offerings",
     "read_rows",
+    "shipped_offerings",
     "summarise",
 ]
 
@@ -121,6 +122,11 @@ def read_offerings(path: Path, provider: str) -> tuple[Offering, ...]:
 def gce_offerings() -> tuple[Offering, ...]:
     """The shipped GCE table as offerings of ``gcp``; read once."""
     return read_offerings(GCE_OFFERINGS, "gcp")
+
+
+def shipped_offerings() -> Mapping[str, Callable[[], tuple[Offering, ...]]]:
+    """The tables shipped for clouds, by provider name; each is read when called."""
+    return {"gcp": gce_offerings}
 
 
 def read_rows(path: Path) -> Iterator[CatalogRow]:

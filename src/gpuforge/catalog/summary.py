@@ -111,9 +111,7 @@ def _is(offering: Offering, name: str, count: str) -> bool:
 
 def _row(group: Sequence[Offering]) -> GpuRow:
     first = group[0]
-    accelerator = first.accelerator
-    if accelerator is None:  # summarise left these out
-        raise ValueError(f"{first.instance_type} has no GPU")
+    accelerator = next(o.accelerator for o in group if o.accelerator is not None)
     on_demand = _prices(group, CapacityType.ON_DEMAND)
     spot = _prices(group, CapacityType.SPOT)
     cheapest = _lowest(on_demand) or _lowest(spot)

@@ -50,7 +50,7 @@ def affordable_duration(
     """
     if usd_per_hour <= 0:
         return timedelta.max
-    most = limit / usd_per_hour * _MICROSECONDS_PER_HOUR
+    most = limit * _MICROSECONDS_PER_HOUR / usd_per_hour  # in this order: exact where the result is
     if most >= Decimal(timedelta.max // timedelta(microseconds=1)):
         return timedelta.max
     span = timedelta(microseconds=int(most)) - lateness(capacity_type)

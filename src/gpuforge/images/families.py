@@ -13,8 +13,12 @@ from datetime import date
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Family", "FamilyName", "gce_families", "parse_family", "retired"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["Family", "FamilyName", "gce_families", "parse_family", "retired", "shipped_families"]
 
 _TABLE = Path(__file__).parent / "data" / "gce_image_families.csv"
 _CUDA = re.compile(r"(?:^|-)cu(\d{2})(\d)(?:-|$)")
@@ -113,6 +117,11 @@ def gce_families() -> tuple[Family, ...]:
             )
             for record in records
         )
+
+
+def shipped_families() -> Mapping[str, Callable[[], tuple[Family, ...]]]:
+    """The tables shipped for clouds, by provider name; each is read when called."""
+    return {"gcp": gce_families}
 
 
 def retired(name: str) -> Family | None:

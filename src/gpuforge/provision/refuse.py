@@ -110,7 +110,7 @@ def _no_gpu(provider: str, group: Sequence[Refusal], everything: Sequence[Refusa
     sold = sorted({r.offering.accelerator.name for r in everything if r.offering.accelerator is not None})
     if not need.accelerators:
         why = f"every machine of {provider} has GPUs: {_listed(sold)}"
-        advice = f"ask for one of them, such as accelerators: {sold[0]}" if sold else ""
+        advice = f"ask for one of them, such as accelerators: {sold[0]}"
         return "resources", f"{provider} has no machine without a GPU", why, (advice,)
     names = " or ".join(dict.fromkeys(accelerator.name for accelerator in need.accelerators))
     if need.instance_type is not None:
@@ -150,7 +150,7 @@ def _nearest_count(name: str, count: int, there: Sequence[int]) -> str:
         advice.append(f"accelerators: {name}:{more[0]}")
     if fits:
         advice.append(f"accelerators: {name}:{fits[-1]} with num_nodes: {count // fits[-1]}")
-    return ", or ".join(advice)
+    return ", or ".join(advice) or f"gpuforge gpus {name}"
 
 
 def _no_size(provider: str, group: Sequence[Refusal], _everything: Sequence[Refusal]) -> _Words:
@@ -173,9 +173,9 @@ def _not_sold_so(provider: str, group: Sequence[Refusal], everything: Sequence[R
     types = dict.fromkeys(f"{r.offering.instance_type}: {r.reason}" for r in group)
     return (
         "resources.use_spot",
-        f"{provider} does not sell {_wish(need)} {in_words(need.capacity_type)}",
+        f"{provider} sells no {_wish(need)} {in_words(need.capacity_type)}",
         _listed(types, most=4),
-        (_other_way(everything),),
+        (_other_way(everything) or "gpuforge gpus shows what is sold, and how",),
     )
 
 

@@ -5,6 +5,7 @@ The file only saves a few vain calls: one that is unreadable counts as empty, an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -45,17 +46,18 @@ class Stockouts:
         }
 
     def remember(self, key: str) -> None:
-        """Note that an offering is out of stock now.
+        """Note that an offering is out of stock now. A disk that cannot take the note is not an error.
 
         Args:
             key: Its ``Offering.key``.
         """
         from filelock import FileLock  # noqa: PLC0415 - start-up cost: most plans only read
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self._path}.lock"):
-            entries = {**self.known(), key: self._clock.now()}
-            self._replace(json.dumps({name: rfc3339(met) for name, met in sorted(entries.items())}, indent=1))
+        with contextlib.suppress(OSError):  # in the middle of a failover, a lost note must not end it
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self._path}.lock"):
+                met = {**self.known(), key: self._clock.now()}
+                self._replace(json.dumps({name: rfc3339(met[name]) for name in sorted(met)}, indent=1))
 
     def _replace(self, text: str) -> None:
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f"{self._path.name}.")
