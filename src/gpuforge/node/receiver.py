@@ -6,7 +6,7 @@ imports the wire format, the safe tree and both stream ends from here, so each e
 Every frame is a kind (one byte), a length and a payload. The client speaks first::
 
     push   → H hello [M manifest]      ← S same? | V view, O owned
-           → P plan, then per file F (small) or B C… E (large; X gives it up), then Z finish
+           → P plan, then F (a batch of small files) or B C… E (a large one; X gives it up), then Z finish
            ← R row (a path and why), A abort (full disk), D done (own tree digest)
     pull   → H hello                   ← M listing, R rows
            → Q wanted                  ← G digests, then F or B C… E, R rows, D done
@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import fnmatch
+import gc
 import json
 import os
 import stat
@@ -31,7 +31,7 @@ import struct
 import sys
 import time
 import zlib
-from hashlib import blake2b
+from _blake2 import blake2b  # what hashlib gives, without loading OpenSSL
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 CHUNK = 1 << 20
@@ -40,9 +40,11 @@ DIGEST_BYTES = 16
 NONE = b""
 
 _FRAME = struct.Struct(">cI")
-_SMALL = struct.Struct(">IHq16s")  # index, mode, mtime, digest; the content follows
+_SMALL = struct.Struct(">IHqI16s")  # index, mode, mtime, size, digest; the content follows
 _BEGIN = struct.Struct(">IHqQ")  # index, mode, mtime, size
 _LIMIT = 1 << 30
+_SMALL_BYTES = 256 * 1024
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDERS_OPEN = 128
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
@@ -123,11 +125,6 @@ def unpack(data: bytes) -> bytes:
 def same(one: Optional[Entry], two: Entry) -> bool:
     """Equal as far as a stat can tell."""
     return one is not None and one[:5] == two[:5] and (one.kind != b"l" or one.extra == two.extra)
-
-
-def content_digest(data: bytes) -> bytes:
-    """A file's digest, raw."""
-    return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 def tree_digest(entries: Iterable[Entry]) -> str:
@@ -242,6 +239,24 @@ class Tree:
                 continue
         return found
 
+    def holds(self, raw: bytes) -> bool:
+        """Whether every entry is there and looks as encoded; no values are made, as this is the no-op."""
+        parts = raw.split(b"\0")
+        try:
+            for at in range(0, len(parts) - 1, 3):
+                path = parts[at + 1]
+                fd, name = self.place(path)
+                info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode):
+                    now = b"f%o %d %d" % (info.st_mode & 0o777, info.st_size, info.st_mtime_ns)
+                    if now != parts[at]:
+                        return False
+                elif not same(of_stat(path, info, fd), decode(b"\0".join([*parts[at : at + 3], NONE]))[0]):
+                    return False
+        except OSError:
+            return False
+        return True
+
     def open_file(self, path: bytes) -> int:
         """A descriptor to read a regular file by (a FIFO in its place does not block)."""
         fd, name = self.place(path)
@@ -291,49 +306,101 @@ class Tree:
 # --- the two ends of the stream ---------------------------------------------------------------------
 
 
-def read_whole(fd: int, entry: Entry) -> Tuple[Entry, bytes]:
-    """A small file's content with the stat it belongs to."""
-    data = os.read(fd, entry.size + 1)
-    after = of_stat(entry.path, os.fstat(fd))
-    if len(data) != entry.size or after != entry:
-        raise ChangedError
-    return after, data
+class Outgoing:
+    """Sends files, each that changed meanwhile once more; ``done`` maps an index to what was sent.
 
-
-def send_file(tree: Tree, index: int, path: bytes, emit: Callable[[bytes], None]) -> Entry:
-    """Send one file; the entry that comes back says what was sent, digest included.
-
-    Raises:
-        ChangedError: It changed meanwhile; nothing of it counts.
-        OSError: It cannot be read.
+    Args:
+        tree: Where they are.
+        entries: As listed; a file that is no longer as listed is looked at again and then sent.
+        emit: Takes each frame.
     """
-    fd = tree.open_file(path)
-    try:
-        entry = of_stat(path, os.fstat(fd))
-        if entry.kind != b"f":
-            raise ChangedError
-        if entry.size <= CHUNK:
-            entry, data = read_whole(fd, entry)
-            raw = content_digest(data)
-            head = _SMALL.pack(index, entry.mode, entry.mtime, raw)
-            emit(_FRAME.pack(b"F", len(head) + len(data)) + head + data)
-            return entry._replace(extra=raw.hex().encode())
-        emit(frame(b"B", _BEGIN.pack(index, entry.mode, entry.mtime, entry.size)))
+
+    def __init__(self, tree: Tree, entries: List[Entry], emit: Callable[[bytes], Any]) -> None:
+        self._tree, self._entries, self._emit = tree, entries, emit
+        self._batch: List[bytes] = []
+        self._waiting = 0
+        self.done: Dict[int, Entry] = {}
+
+    def send(self, indices: Iterable[int]) -> Iterator[Tuple[str, str]]:
+        """Send; yields a row for each file that could not be."""
+        again = []
+        for index in indices:
+            try:
+                self._send(index, self._entries[index])
+            except ChangedError:
+                again.append(index)
+            except OSError as error:
+                yield self._row(index, error)
+        for index in again:
+            try:
+                self._send(index, self._fresh(index))
+            except ChangedError:
+                yield os.fsdecode(self._entries[index].path), "changed while it was sent, twice"
+            except OSError as error:
+                yield self._row(index, error)
+        self._flush()
+
+    def _fresh(self, index: int) -> Entry:
+        path = self._entries[index].path
+        fd = self._tree.open_file(path)
+        try:
+            return of_stat(path, os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def _send(self, index: int, entry: Entry) -> None:
+        fd = self._tree.open_file(entry.path)
+        try:
+            if entry.size <= _SMALL_BYTES:
+                data = os.read(fd, entry.size + 1)
+                _check_unchanged(fd, entry, len(data))
+                raw = blake2b(data, digest_size=DIGEST_BYTES).digest()
+                self._batch += (_SMALL.pack(index, entry.mode, entry.mtime, entry.size, raw), data)
+                self._waiting += entry.size + _SMALL.size
+                if self._waiting >= CHUNK:
+                    self._flush()
+            else:
+                self._flush()
+                raw = self._send_large(fd, index, entry)
+        finally:
+            os.close(fd)
+        self.done[index] = Entry(entry[0], entry[1], entry[2], entry[3], entry[4], raw.hex().encode())
+
+    def _send_large(self, fd: int, index: int, entry: Entry) -> bytes:
+        self._emit(frame(b"B", _BEGIN.pack(index, entry.mode, entry.mtime, entry.size)))
         engine, left = blake2b(digest_size=DIGEST_BYTES), entry.size
         while left:
             data = os.read(fd, min(CHUNK, left))
             if not data:
                 break
             engine.update(data)
-            emit(frame(b"C", data))
+            self._emit(frame(b"C", data))
             left -= len(data)
-        if left or of_stat(path, os.fstat(fd)) != entry:
-            emit(frame(b"X"))
-            raise ChangedError
-        emit(frame(b"E", engine.digest()))
-        return entry._replace(extra=engine.hexdigest().encode())
-    finally:
-        os.close(fd)
+        try:
+            _check_unchanged(fd, entry, entry.size - left)
+        except ChangedError:
+            self._emit(frame(b"X"))
+            raise
+        self._emit(frame(b"E", engine.digest()))
+        return engine.digest()
+
+    def _flush(self) -> None:
+        if self._batch:
+            self._emit(b"".join([_FRAME.pack(b"F", self._waiting), *self._batch]))
+            self._batch, self._waiting = [], 0
+
+    def _row(self, index: int, error: OSError) -> Tuple[str, str]:
+        path = os.fsdecode(self._entries[index].path)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return path, "vanished while the folder was sent"
+        return path, "cannot be read: %s" % error.strerror
+
+
+def _check_unchanged(fd: int, entry: Entry, count: int) -> None:
+    info = os.fstat(fd)
+    now = (info.st_mode & ~0o7000, info.st_size, info.st_mtime_ns)
+    if count != entry.size or now != (stat.S_IFREG | entry.mode, entry.size, entry.mtime):
+        raise ChangedError
 
 
 class Incoming:
@@ -350,17 +417,19 @@ class Incoming:
         self._head = (0, 0, 0)
         self.done: Dict[int, Entry] = {}
 
-    def take(self, kind: bytes, payload: bytes) -> Optional[Tuple[str, str]]:
-        """Handle one frame; a row comes back where a file cannot be written.
+    def take(self, kind: bytes, payload: bytes) -> List[Tuple[str, str]]:
+        """Handle one frame; a row comes back for each file that cannot be written.
 
         Raises:
             FullError: The disk is full; what was half written is gone again.
         """
+        if kind == b"F":
+            return self._take_batch(memoryview(payload))
         try:
-            if kind == b"F":
-                self._small(payload)
-            elif kind == b"B":
-                self._begin(payload)
+            if kind == b"B":
+                index, mode, mtime, size = _BEGIN.unpack(payload)
+                self._head, self._engine = (mode, size, mtime), blake2b(digest_size=DIGEST_BYTES)
+                self._create(index, mode)
             elif kind == b"C":
                 self._chunk(payload)
             elif kind == b"E":
@@ -368,9 +437,27 @@ class Incoming:
             else:
                 self.discard()
         except OSError as error:
-            self.discard()
-            return failed_row(self._tree, self._entries[self._index], error)
-        return None
+            return [self._failed(error)]
+        return []
+
+    def _take_batch(self, view: memoryview) -> List[Tuple[str, str]]:
+        rows, at = [], 0
+        while at < len(view):
+            index, mode, mtime, size, digest = _SMALL.unpack_from(view, at)
+            at += _SMALL.size
+            data = view[at : at + size]
+            at += size
+            try:
+                self._create(index, mode)
+                write_all(self._fd, data)
+                self._finish(mode, size, mtime, blake2b(data, digest_size=DIGEST_BYTES).digest(), digest)
+            except OSError as error:
+                rows.append(self._failed(error))
+        return rows
+
+    def _failed(self, error: OSError) -> Tuple[str, str]:
+        self.discard()
+        return failed_row(self._tree, self._entries[self._index], error)
 
     def discard(self) -> None:
         """Give the file in flight up."""
@@ -384,20 +471,7 @@ class Incoming:
         self._index = index
         # stays open until the file is finished: nothing else asks the tree meanwhile
         self._folder, self._name = self._tree.place(self._entries[index].path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._temporary, flags, mode, dir_fd=self._folder)
-
-    def _small(self, payload: bytes) -> None:
-        index, mode, mtime, digest = _SMALL.unpack_from(payload)
-        data = memoryview(payload)[_SMALL.size :]
-        self._create(index, mode)
-        write_all(self._fd, data)
-        self._finish(mode, len(data), mtime, blake2b(data, digest_size=DIGEST_BYTES).digest(), digest)
-
-    def _begin(self, payload: bytes) -> None:
-        index, mode, mtime, size = _BEGIN.unpack(payload)
-        self._head, self._engine = (mode, size, mtime), blake2b(digest_size=DIGEST_BYTES)
-        self._create(index, mode)
+        self._fd = os.open(self._temporary, _WRITE, mode, dir_fd=self._folder)
 
     def _chunk(self, data: bytes) -> None:
         if self._fd >= 0:
@@ -489,21 +563,28 @@ def make(tree: Tree, entry: Entry) -> None:
 # --- what was delivered -----------------------------------------------------------------------------
 
 
-class Record(NamedTuple):
-    """What a finished or begun copy left behind, kept beside the data."""
+class Record:
+    """What a finished or begun copy left behind, kept beside the data; read as far as it is needed."""
 
-    head: Dict[str, Any]
-    entries: Dict[bytes, Entry]
+    def __init__(self, head: Dict[str, Any], raw: bytes = NONE) -> None:
+        self.head, self.raw = head, raw
+        self._entries: Optional[Dict[bytes, Entry]] = None
+
+    @property
+    def entries(self) -> Dict[bytes, Entry]:
+        """The entries by path, digests included."""
+        if self._entries is None:
+            self._entries = {entry[0]: entry for entry in decode(self.raw)}
+        return self._entries
 
 
 def load_record(path: str) -> Record:
     """A record, or an empty one where there is none or a damaged one."""
     try:
         with open(path, "rb") as source:
-            head = json.loads(source.readline())
-            return Record(head, {e.path: e for e in decode(zlib.decompress(source.read()))})
+            return Record(json.loads(source.readline()), zlib.decompress(source.read()))
     except (OSError, ValueError, zlib.error):
-        return Record({}, {})
+        return Record({})
 
 
 def save_record(path: str, head: Dict[str, Any], entries: Iterable[Entry]) -> None:
@@ -661,38 +742,6 @@ class Receiver:
         self._say(message(b"D", {"tree": tree_digest(proven)}))
 
 
-class Outgoing:
-    """Sends files, each that changed meanwhile once more; ``done`` maps an index to what was sent."""
-
-    def __init__(self, tree: Tree, entries: List[Entry], emit: Callable[[bytes], Any]) -> None:
-        self._tree, self._entries, self._emit = tree, entries, emit
-        self.done: Dict[int, Entry] = {}
-
-    def send(self, indices: Iterable[int]) -> Iterator[Tuple[str, str]]:
-        """Send; yields a row for each file that could not be."""
-        again = []
-        for index in indices:
-            try:
-                self.done[index] = send_file(self._tree, index, self._entries[index].path, self._emit)
-            except ChangedError:
-                again.append(index)
-            except OSError as error:
-                yield self._row(index, error)
-        for index in again:
-            try:
-                self.done[index] = send_file(self._tree, index, self._entries[index].path, self._emit)
-            except ChangedError:
-                yield os.fsdecode(self._entries[index].path), "changed while it was sent, twice"
-            except OSError as error:
-                yield self._row(index, error)
-
-    def _row(self, index: int, error: OSError) -> Tuple[str, str]:
-        path = os.fsdecode(self._entries[index].path)
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return path, "vanished while the folder was sent"
-        return path, "cannot be read: %s" % error.strerror
-
-
 class Push:
     """One root's push, on the node."""
 
@@ -739,10 +788,7 @@ class Push:
     def _unchanged(self, head: Dict[str, Any], old: Record, begun: Record) -> str:
         if begun.head or old.head.get("state") != head["state"]:
             return ""
-        view = self._tree.look(old.entries)
-        if all(same(view.get(path), entry) for path, entry in old.entries.items()):
-            return str(old.head["tree"])
-        return ""
+        return str(old.head["tree"]) if self._tree.holds(old.raw) else ""
 
     def _update(self, old: Record, begun: Record) -> None:
         entries = decode(unpack(self._expect(b"M")))
@@ -829,8 +875,7 @@ class Push:
                 return finish
             if not kind:
                 raise GoneError
-            row = incoming.take(kind, payload)
-            if row is not None:
+            for row in incoming.take(kind, payload):
                 self._say(message(b"R", row))
 
     def _drain(self) -> None:
@@ -909,6 +954,8 @@ def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
         if prefix + parts[0] in tree.look([prefix + parts[0]]):
             yield from _expand(tree, prefix + parts[0], parts[1:])
         return
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - start-up cost; only globs need it
+
     if parts[0] == b"**":
         yield from _expand(tree, above, parts[1:])
     try:
@@ -920,12 +967,13 @@ def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
             continue
         if parts[0] == b"**":
             yield from _expand(tree, prefix + name, parts)
-        elif fnmatch.fnmatchcase(name, parts[0]):
+        elif fnmatchcase(name, parts[0]):
             yield from _expand(tree, prefix + name, parts[1:])
 
 
 def main() -> int:
     """Serve over stdin and stdout."""
+    gc.disable()  # a short life, and many small values that never form cycles
     os.umask(0)  # modes are set as they were sent, at creation
     source = open(0, "rb", buffering=CHUNK, closefd=False)  # noqa: SIM115 - open until the process ends
     target = open(1, "wb", buffering=CHUNK, closefd=False)  # noqa: SIM115

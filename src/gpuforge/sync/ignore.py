@@ -8,6 +8,7 @@ history, and a copied history would carry credentials in its configuration.
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import stat
@@ -53,6 +54,9 @@ class Listing:
     def total_bytes(self) -> int:
         """The content's size."""
         return sum(entry.size for entry in self.entries)
+
+
+_PATH = operator.itemgetter(0)
 
 
 class _Judge(Protocol):
@@ -106,7 +110,7 @@ class _Walk:
             self.ignored += len(folders) - len(kept)
             level = [path for path in folders if path in kept]
             self.entries += [folders[path] for path in level]
-        self.entries.sort()
+        self.entries.sort(key=_PATH)
         return Listing(
             root=self.root,
             entries=tuple(self.entries),
@@ -117,7 +121,7 @@ class _Walk:
 
     def _scan(self, folder: bytes, folders: dict[bytes, Entry]) -> None:
         prefix = folder + b"/" if folder else b""
-        keeps = self.judge.keeps_file
+        keeps, add = self.judge.keeps_file, self.entries.append
         try:
             with os.scandir(self.root + b"/" + folder) as found:
                 for item in found:
@@ -128,27 +132,26 @@ class _Walk:
                         mode = item.stat(follow_symlinks=False).st_mode & 0o777
                         # a folder its owner cannot write to could never be updated again
                         folders[path] = Entry(path, b"d", mode | 0o700, 0, 0)
-                    elif keeps(path):
-                        self._add(path, item)
-                    else:
+                    elif not keeps(path):
                         self.ignored += 1
+                    elif item.is_file(follow_symlinks=False):
+                        info = item.stat(follow_symlinks=False)
+                        add(Entry(path, b"f", info.st_mode & 0o777, info.st_size, info.st_mtime_ns))
+                    else:
+                        self._add_other(path, item)
+        except FileNotFoundError as error:
+            self.failed.append(
+                (os.fsdecode(error.filename or folder), "vanished while the folder was listed")
+            )
         except OSError as error:
             self.failed.append((os.fsdecode(folder or b"."), f"cannot be read: {error.strerror}"))
 
-    def _add(self, path: bytes, item: os.DirEntry[bytes]) -> None:
-        try:
-            info = item.stat(follow_symlinks=False)
-            if stat.S_ISLNK(info.st_mode):
-                entry = Entry(path, b"l", 0, 0, 0, os.readlink(item.path))  # noqa: PTH115 - bytes
-            else:
-                entry = of_stat(path, info)
-        except FileNotFoundError:
-            self.failed.append((os.fsdecode(path), "vanished while the folder was listed"))
-            return
-        if entry.kind == b"?":
-            self.skipped.append((os.fsdecode(path), _special(info.st_mode)))
+    def _add_other(self, path: bytes, item: os.DirEntry[bytes]) -> None:
+        if item.is_symlink():
+            self.entries.append(Entry(path, b"l", 0, 0, 0, os.readlink(item.path)))  # noqa: PTH115 - bytes
         else:
-            self.entries.append(entry)
+            mode = item.stat(follow_symlinks=False).st_mode
+            self.skipped.append((os.fsdecode(path), _special(mode)))
 
 
 def _special(mode: int) -> str:

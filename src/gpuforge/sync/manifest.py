@@ -73,14 +73,17 @@ class Local:
         forgets them, so that they are treated as changed.
         """
         since = int(self.record.head.get("listed", 0)) - _TICK_NS
+        if int(self.record.head.get("newest", 0)) < since or not self.record.head:
+            return self
         young = [
             entry for entry in self.record.entries.values() if entry.kind == b"f" and entry.mtime >= since
         ]
         wrong = [entry.path for entry in young if not _holds(tree, entry)]
         if not wrong:
             return replace(self, young=bool(young))
-        entries = {path: entry for path, entry in self.record.entries.items() if path not in wrong}
-        return replace(self, record=Record({**self.record.head, "state": ""}, entries))
+        left = [entry for path, entry in self.record.entries.items() if path not in wrong]
+        head = {**self.record.head, "state": ""}
+        return replace(self, record=Record(head, encode(left, digests=True)))
 
     @property
     def is_known(self) -> bool:
@@ -115,7 +118,12 @@ class Local:
     def save(self) -> str:
         """Remember the entries as delivered; returns their tree digest."""
         digest = tree_digest(self.entries)
-        head = {"state": state_digest(encode(self.entries)), "tree": digest, "listed": self.listed_ns}
+        head = {
+            "state": state_digest(encode(self.entries)),
+            "tree": digest,
+            "listed": self.listed_ns,
+            "newest": max((entry.mtime for entry in self.entries), default=0),
+        }
         save_record(self.path, head, self.entries)
         return digest
 

@@ -203,11 +203,9 @@ class _Pull:
                 failed += channel.rows
                 return str(json.loads(payload)["tree"])
             try:
-                row = incoming.take(kind, payload)
+                failed += incoming.take(kind, payload)
             except FullError as full:
                 raise incomplete(str(self._into), [*failed, full.args[0]], len(entries)) from full
-            if row is not None:
-                failed.append(row)
             self._count(len(payload), total)
 
     def _count(self, count: int, total: int) -> None:
