@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gpuforge.errors import GpuforgeError
 from gpuforge.jobs.status import merge
+from gpuforge.transport.fanout import each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gpuforge.node.client import NodeClient, NodeStatus
 
 __all__ = ["cancel"]
-
-_WORKERS = 16
 
 
 def cancel(nodes: Sequence[NodeClient], job_id: str, *, grace_seconds: float | None = None) -> JobStatus:
@@ -35,8 +33,7 @@ def cancel(nodes: Sequence[NodeClient], job_id: str, *, grace_seconds: float | N
         except GpuforgeError as error:
             return error
 
-    with ThreadPoolExecutor(min(_WORKERS, len(nodes))) as pool:
-        answers = list(pool.map(one, nodes))
+    answers = each(nodes, one)
     parts = [answer for answer in answers if not isinstance(answer, GpuforgeError)]
     if not parts:
         raise next(answer for answer in answers if isinstance(answer, GpuforgeError))

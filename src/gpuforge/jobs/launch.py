@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -16,6 +15,7 @@ from gpuforge.jobs.logs import LogStream, Reconnect
 from gpuforge.models.ids import slug
 from gpuforge.node.client import GangSpec, NodeJob
 from gpuforge.redact import Secret
+from gpuforge.transport.fanout import each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["launch", "plan_jobs", "run"]
 
-_WORKERS = 16
 _ATTEMPTS = 4
 _Answer = TypeVar("_Answer")
 
@@ -160,21 +159,22 @@ def _open(node: NodeClient, job: NodeJob, policy: Reconnect) -> tuple[Follow, St
 def _on_the_rest(
     nodes: Sequence[NodeClient], jobs: Sequence[NodeJob], start: Callable[[NodeClient, NodeJob], _Answer]
 ) -> list[_Answer]:
-    with ThreadPoolExecutor(min(_WORKERS, len(jobs))) as pool:
-        futures = [pool.submit(start, node, job) for node, job in zip(nodes[1:], jobs, strict=True)]
-    errors = [(number, future.exception()) for number, future in enumerate(futures, 1)]
-    for rank, error in errors:
-        if error is not None:
-            _call_off(nodes, jobs[0].spec.job_id, rank, error)
-    return [future.result() for future in futures]
+    def one(pair: tuple[NodeClient, NodeJob]) -> _Answer | GpuforgeError:
+        try:
+            return start(*pair)
+        except GpuforgeError as error:
+            return error
+
+    answers: list[_Answer] = []
+    for rank, answer in enumerate(each(list(zip(nodes[1:], jobs, strict=True)), one), 1):
+        if isinstance(answer, GpuforgeError):
+            _call_off(nodes, jobs[0].spec.job_id, rank, answer)
+        answers.append(answer)
+    return answers
 
 
-def _call_off(nodes: Sequence[NodeClient], job_id: str, rank: int, error: BaseException) -> NoReturn:
-    with ThreadPoolExecutor(min(_WORKERS, len(nodes))) as pool:
-        for node in nodes:
-            pool.submit(_quietly_cancel, node, job_id)
-    if not isinstance(error, GpuforgeError):
-        raise error
+def _call_off(nodes: Sequence[NodeClient], job_id: str, rank: int, error: GpuforgeError) -> NoReturn:
+    each(nodes, lambda node: _quietly_cancel(node, job_id))
     raise JobError(
         f"the job could not be started on node {rank}, so it was not started at all",
         details=str(error),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gpuforge.errors import GpuforgeError, JobError
 from gpuforge.models.job import JobState, JobStatus
+from gpuforge.transport.fanout import each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["first_cause", "job_status", "list_jobs", "merge"]
 
-_WORKERS = 16
 _KILLED = 137  # what a job reports whose first cause left no exit code of its own
 _SHORTEST_ID = 8  # fewer digits are an alias
 _COURSE = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING)
@@ -136,8 +135,7 @@ def _ask(
 
     if len(nodes) == 1:
         return list(nodes[0].status(job_ids)), {}
-    with ThreadPoolExecutor(min(_WORKERS, len(nodes))) as pool:
-        answers = list(pool.map(one, nodes))
+    answers = each(nodes, one)
     rows: list[NodeStatus] = []
     unreachable: dict[int, str] = {}
     for node, answer in zip(nodes, answers, strict=True):

@@ -24,6 +24,7 @@ State of a job, under ``~/.gpuforge/jobs/<job id>/``::
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import errno
 import fcntl
@@ -750,6 +751,8 @@ class Supervisor:
         poller.register(self._output, select.POLLIN)
         for descriptor in self.gang.descriptors() if self.gang else ():
             poller.register(descriptor, select.POLLIN)
+        if self.gang:
+            seconds = min(seconds, self.gang.patience)
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         ready = {descriptor for descriptor, _ in poller.poll(seconds * 1000)}
@@ -865,8 +868,12 @@ class Supervisor:
             return
         self._terminated = True
         programs, shells = first_programs(os.getpid())
+        for pid in shells:
+            send(pid, signal.SIGSTOP)  # or one could go on to its next command in between
         for pid in [*programs, *shells]:
             send(pid, signal.SIGTERM)
+        for pid in shells:
+            send(pid, signal.SIGCONT)
 
     def kill_everything(self) -> None:
         """For a supervisor that cannot go on."""
@@ -1045,7 +1052,7 @@ def _bind(address: str, port: int, *, reuse: bool) -> Any:
     return listener
 
 
-class Gang:
+class Gang(abc.ABC):
     """What a supervisor sees of its gang, whichever its part."""
 
     def __init__(self, spec: Json, token: str) -> None:
@@ -1066,28 +1073,33 @@ class Gang:
         self.start = float(gang.get("start_seconds", 120))
         self.settle = float(gang.get("settle_seconds", 0.5))
 
+    @property
+    def patience(self) -> float:
+        """How long the loop may wait before :meth:`service` is due."""
+        return 0.25
+
+    @abc.abstractmethod
     def descriptors(self) -> List[int]:
         """What to wait on."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def service(self, ready: Set[int], now: float) -> None:
         """Deal with what came, and with what did not come in time."""
-        raise NotImplementedError
 
-    def announce_turn(self) -> None:
+    def announce_turn(self) -> None:  # noqa: B027 - only the head has something to announce
         """The head's queue has come to this job."""
 
+    @abc.abstractmethod
     def ready(self) -> None:
         """This node's setup is done."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def stopping(self, state: str, cause: str) -> None:
         """This node is being ended, by request or limit: the gang ends with it, at once."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def ended(self, record: Json) -> None:
         """This node's tree has ended so."""
-        raise NotImplementedError
 
 
 def make_gang(spec: Json, token: str) -> Optional[Gang]:
@@ -1347,6 +1359,7 @@ class Member(Gang):
     def _reach(self, now: float) -> None:
         if self.verdict is not None or self.settled:
             self.delivered = True
+            self._try_at = now + 1
         elif now >= self._give_up:
             where = "{}:{}".format(*self._address)
             cause = "node 0 was lost" if self._joined else f"node 0 could not be reached at {where}"
@@ -1366,9 +1379,10 @@ class Member(Gang):
         if line is None:
             connection.close()
             return
-        self._line, self._joined, self._heard = line, True, time.monotonic()
+        self._line, self._joined = line, True
         for message in self._said:
             line.send(message)
+        self._hear(time.monotonic())  # what the head said in the same breath is in no poll
 
     def _shake_hands(self, connection: Any) -> Optional[Line]:
         try:
