@@ -62,7 +62,7 @@ def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
     kinds = schema.get("anyOf", [{key: item for key, item in schema.items() if key != "description"}])
     if {"type": "null"} not in kinds:
         kinds = [*kinds, {"type": "null"}]
-    return {"description": schema["description"], "anyOf": kinds} if "description" in schema else schema
+    return {"anyOf": kinds} | ({"description": schema["description"]} if "description" in schema else {})
 
 
 def _add_aliases(schema: dict[str, Any], place: str, aliases: Mapping[str, str]) -> None:

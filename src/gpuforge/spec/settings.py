@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gpuforge.errors import Mistake, SpecError
 from gpuforge.models.ids import slug
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from gpuforge.state.paths import Paths
-
-__all__ = ["PROJECT_FILE", "Settings", "load_settings"]
+__all__ = ["PROJECT_FILE", "Places", "Settings", "load_settings"]
 
 PROJECT_FILE = "gpuforge.toml"
 
@@ -37,6 +34,15 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 _ENGINES = ("auto", "openssh", "paramiko")
 # the provider gives them their meaning; here they are names and texts
 _FAKE_KEYS = ("latency", "machines", "sshd")
+
+
+class Places(Protocol):
+    """The part of the folders' layout that is read here."""
+
+    @property
+    def settings_file(self) -> Path:
+        """The user's ``config.toml``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ class Settings:
 
 
 def load_settings(
-    paths: Paths, *, environ: Mapping[str, str], cwd: Path, flags: Mapping[str, str] | None = None
+    paths: Places, *, environ: Mapping[str, str], cwd: Path, flags: Mapping[str, str] | None = None
 ) -> Settings:
     """Read all four places.
 
@@ -142,19 +148,25 @@ class _Gathered:
         """Read a file of settings, if it is there."""
         try:
             text = path.read_text("utf-8-sig")
-            table = tomllib.loads(text)
         except FileNotFoundError:
             return
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            self.mistakes.append(Mistake(where=str(path), message=f"cannot be read: {reason}"))
+            return
+        import tomllib  # noqa: PLC0415 - start-up cost; most people have no such file
+
+        try:
+            table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             place = _TOML_PLACE.search(str(error))
             where = f"{path}:{place[1]}:{place[2]}" if place else str(path)
             message = _TOML_PLACE.sub("", str(error)).strip()
             self.mistakes.append(Mistake(where=where, message=f"not TOML: {printable(message)}"))
             return
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            self.mistakes.append(Mistake(where=str(path), message=f"cannot be read: {reason}"))
-            return
+        self._take_table(table, path, text)
+
+    def _take_table(self, table: Mapping[str, Any], path: Path, text: str) -> None:
         for name, value in table.items():
             line, snippet = _find(text, "", name)
             where = f"{path}:{line}:1"

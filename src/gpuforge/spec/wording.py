@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     >>> closest("acelerators", ["accelerators", "cpus"])
     'accelerators'
     """
+    import difflib  # noqa: PLC0415 - start-up cost; only a mistake needs it
+
     by_folded = {name.casefold(): name for name in sorted(known)}
     found = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
