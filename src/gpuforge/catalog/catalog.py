@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "GCE_OFFERINGS",
+    "SOLD",
     "CatalogRow",
     "GpuRow",
     "gce_offerings",
@@ -62,7 +63,8 @@ COLUMNS = (
 )
 GCE_OFFERINGS = Path(__file__).parent / "data" / "gce_offerings.csv"
 
-_SOLD = (CapacityType.ON_DEMAND, CapacityType.SPOT)
+# the capacity types that tables have prices for
+SOLD = (CapacityType.ON_DEMAND, CapacityType.SPOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ class CatalogRow:
     def offerings(self, provider: str) -> Iterator[Offering]:
         """An on-demand and a spot offering in each zone."""
         for zone in self.zones:
-            for capacity in _SOLD:
+            for capacity in SOLD:
                 yield Offering(
                     provider=provider,
                     region=self.region,
@@ -171,7 +173,7 @@ def _row(record: Mapping[str, str], heading: Mapping[str, str]) -> CatalogRow:
     source = record.get("source") or heading.get("source", "")
     prices = {
         capacity: Price(usd_per_hour=amount, as_of=as_of, source=source)
-        for capacity, column in zip(_SOLD, ("on_demand_usd_hr", "spot_usd_hr"), strict=True)
+        for capacity, column in zip(SOLD, ("on_demand_usd_hr", "spot_usd_hr"), strict=True)
         if (amount := _decimal(record[column])) is not None
     }
     return CatalogRow(
@@ -204,7 +206,7 @@ def _restrictions(text: str) -> Mapping[CapacityType, str]:
         if colon and kind.strip() in {str(capacity) for capacity in CapacityType}:
             found[CapacityType(kind.strip())] = reason.strip()
         else:
-            found.update(dict.fromkeys(_SOLD, part))
+            found.update(dict.fromkeys(SOLD, part))
     return found
 
 

@@ -70,9 +70,11 @@ def _workdir(task: Task) -> list[tuple[str, str, str]]:
     from gpuforge.sync import preview  # noqa: PLC0415 - start-up cost
 
     rows = []
-    for label, local, listing in preview(task):
-        note = f"{listing.files:,} files · {size(listing.total_bytes)} · {listing.ignored:,} ignored"
-        rows.append((label, str(local), note))
+    for seen in preview(task):
+        ignored = f" · {seen.ignored:,} ignored" if seen.ignored else ""
+        rows.append((seen.label, str(seen.local), f"{seen.files:,} files · {size(seen.total_bytes)}{ignored}"))
+        if seen.warning:
+            output.warn(f"{seen.local}: {seen.warning}")
     return rows
 
 

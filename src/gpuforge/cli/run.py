@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+# flags that describe machines: with one of them, a command rents what it needs
+_MACHINE_FLAGS = ("gpus", "infra", "instance_type", "num_nodes", "use_spot", "image", "disk_size")
+
 
 @click.command(
     "run",
@@ -52,9 +55,10 @@ def command(
     if down and detach:
         raise SpecError("--down and --detach exclude each other", resolution="leave one of them out")
     file = words[0] if words and is_task_file(words[0]) else None
+    asks = any(flags.get(name) for name in _MACHINE_FLAGS)
     task = read_task(forge, file, command=words[1:] if file else words, **flags)
     if words and not file:
-        cluster = _for_command(forge, task, cluster_name, yes=yes)
+        cluster = _for_command(forge, task, cluster_name, asks=asks, yes=yes)
         job = cluster.start(task, setup=False)
     else:
         cluster = _rent(forge, task, cluster_name or task.cluster_name(), yes=yes)
@@ -80,10 +84,9 @@ def _rent(forge: Forge, task: Task, name: str, *, yes: bool) -> Cluster:
     return forge.up(task, name=name, plan=plan)
 
 
-def _for_command(forge: Forge, task: Task, name: str | None, *, yes: bool) -> Cluster:
+def _for_command(forge: Forge, task: Task, name: str | None, *, asks: bool, yes: bool) -> Cluster:
     """The live cluster that is meant; one is rented when the flags say what."""
-    clusters = forge.clusters(refresh=False)
-    if not task.asks_for_machines() or any(cluster.name == name for cluster in clusters):
+    if not asks or (name is not None and forge.is_up(name)):
         return forge.cluster(name)
     return _rent(forge, task, name or task.cluster_name(), yes=yes)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuforge.cli.output import output
-from gpuforge.errors import SpecError
 
 if TYPE_CHECKING:
     from gpuforge.forge import Forge
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["is_task_file", "read_task"]
 
-_DEFAULT = "gpuforge.yaml"
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -39,33 +37,20 @@ def read_task(
         SpecError: Every mistake of file and flags at once.
     """
     from gpuforge.providers import registry  # noqa: PLC0415 - start-up cost
-    from gpuforge.spec.load import Overrides, load_task, load_task_text  # noqa: PLC0415
+    from gpuforge.spec.load import DEFAULT_NAME, Overrides, load_task, task_from_overrides  # noqa: PLC0415
 
-    flags["gpus"] = flags.get("gpus")
     flags["autostop_minutes"] = flags.pop("autostop", None)
     flags["envs"] = flags.pop("env", None) or {}
     flags["secrets"] = flags.pop("secret", None) or {}
     if command:
         flags["run"] = command[0] if len(command) == 1 else shlex.join(command)
     overrides = Overrides(**flags)
-    cwd = Path.cwd()
-    path = Path(file) if file else cwd / _DEFAULT
-    common = {
-        "overrides": overrides,
-        "environ": forge.environ,
-        "cwd": cwd,
-        "known_providers": registry.names(),
-    }
-    if file is None and (command or not required) and not path.exists():
-        task = load_task_text("{}", **common)
-    elif not path.exists():
-        raise SpecError(
-            f"no task file {file or _DEFAULT} here",
-            details=f"looked in {cwd}",
-            resolution="gpuforge init      writes one",
-        )
+    cwd, known = Path.cwd(), registry.names()
+    path = cwd / (file or DEFAULT_NAME)
+    if file is None and (command or (not required and not path.exists())):
+        task = task_from_overrides(overrides, environ=forge.environ, cwd=cwd, known_providers=known)
     else:
-        task = load_task(path, **common)
+        task = load_task(path, overrides=overrides, environ=forge.environ, cwd=cwd, known_providers=known)
     for warning in task.warnings:
         output.warn(warning)
     return task

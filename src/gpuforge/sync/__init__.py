@@ -1,1 +1,7 @@
-"""What must be where, proven: copies between this computer and a node over one pipe."""
+"""What must be where, proven."""
+
+from gpuforge.sync.pull import pull, pull_paths
+from gpuforge.sync.push import Root, push
+from gpuforge.sync.roots import Preview, list_roots, preview, task_roots
+
+__all__ = ["Preview", "Root", "list_roots", "preview", "pull", "pull_paths", "push", "task_roots"]

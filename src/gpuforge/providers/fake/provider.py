@@ -89,6 +89,11 @@ class FakeProvider:
             self._cloud = SimCloud(self._paths.simcloud, self._clock, settings=self._settings)
         return self._cloud
 
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Every image of the profile."""
+        return load_profile().images
+
     def list_offerings(self, need: Need) -> Iterable[Offering]:
         """Everything sold in the place, of the type and GPU models asked for; sizes are not compared."""
         models = {gpu.name for gpu in need.accelerators}

@@ -1,0 +1,45 @@
+"""From the user's task to what runs on every node."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gpuforge.errors import DeadlineError
+from gpuforge.models import ids
+from gpuforge.models.clock import rfc3339
+from gpuforge.models.job import JobSpec
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gpuforge.models.cluster import Cluster
+    from gpuforge.spec.task import Task
+
+__all__ = ["job_spec"]
+
+
+def job_spec(task: Task, *, cluster: Cluster, now: datetime, setup: bool = True) -> JobSpec:
+    """A fresh job of ``task``; its id sorts by time.
+
+    Args:
+        setup: Run the task's ``setup`` first; a plain command on a live cluster skips it.
+
+    Raises:
+        DeadlineError: The machines' deadline has passed.
+    """
+    if now >= cluster.deadline:
+        raise DeadlineError(
+            f"cluster {cluster.name} has reached its deadline",
+            details=f"it ended at {rfc3339(cluster.deadline)}; it is now {rfc3339(now)}",
+            resolution=f"gpuforge down {cluster.name} && gpuforge run      rents new machines",
+        )
+    return JobSpec(
+        job_id=ids.job_id(now, os.urandom(7)),
+        name=task.name or cluster.name,
+        setup=task.setup if setup else "",
+        run=task.run,
+        envs=task.envs,
+        secrets=task.secrets,
+        launcher=task.launcher,
+    )
