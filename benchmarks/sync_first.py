@@ -1,8 +1,10 @@
-"""First copy, no-op and 1 % changed of many small files, side by side with ``rsync -a`` on the same SSH server.
+"""First copy, no-op and 1 % changed of many small files, beside ``rsync -a`` on the same SSH server.
 
 Both are measured as whole processes over OpenSSH's sshd on loopback, once over a kept connection and once
 over a new one; rounds alternate tool by tool, each first copy into a fresh place, contents compared after it.
-The raw pipe (``tar | ssh cat``) is the limit. Usage: ``python benchmarks/sync_first.py [--files 10000] [--rounds 5]``.
+The raw pipe (``tar | ssh cat``) is the limit.
+
+Usage: ``python benchmarks/sync_first.py [--files 10000] [--rounds 5]``.
 """
 
 from __future__ import annotations

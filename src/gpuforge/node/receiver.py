@@ -37,6 +37,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Name
 CHUNK = 1 << 20
 VERSION = 1
 DIGEST_BYTES = 16
+LOCK_SECONDS = 10.0  # the receiver of a client that was just killed leaves by itself
 NONE = b""
 
 _FRAME = struct.Struct(">cI")
@@ -773,7 +774,7 @@ class Push:
 
     def _lock(self) -> int:
         fd = os.open(self._book + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        until = time.monotonic() + 10  # the receiver of a client that was just killed leaves by itself
+        until = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -41,6 +42,7 @@ class Listing:
         skipped: ``(path, reason)`` of sockets, pipes and devices.
         failed: ``(path, reason)`` of what could not be read.
         only: The name of a single file, or empty.
+        listed_ns: When the listing began, in the time that files are stamped with.
     """
 
     root: bytes
@@ -49,6 +51,7 @@ class Listing:
     skipped: tuple[Row, ...] = ()
     failed: tuple[Row, ...] = ()
     only: str = ""
+    listed_ns: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -77,24 +80,26 @@ def listing(local: Path, *, rules: Rules = "workdir") -> Listing:
     Raises:
         SyncError: ``local`` is not there or cannot be read.
     """
+    listed_ns = time.time_ns()
     root = os.fsencode(local.expanduser().absolute())
     try:
         info = os.stat(root)  # noqa: PTH116 - paths are bytes: a name need not be text
     except OSError as error:
         raise SyncError(f"{local} cannot be copied", details=str(error.strerror)) from error
     if stat.S_ISDIR(info.st_mode):
-        return _Walk(root, _judge(root, rules)).listing()
+        return _Walk(root, _judge(root, rules), listed_ns).listing()
     entry = of_stat(os.path.basename(root), info)  # noqa: PTH119 - paths are bytes
     if entry.kind != b"f":
         raise SyncError(f"{local} cannot be copied", details="it is neither a file nor a folder")
     folder = os.path.dirname(root)  # noqa: PTH120 - paths are bytes
-    return Listing(root=folder, entries=(entry,), only=os.fsdecode(entry.path))
+    return Listing(root=folder, entries=(entry,), only=os.fsdecode(entry.path), listed_ns=listed_ns)
 
 
 @dataclass(slots=True)
 class _Walk:
     root: bytes
     judge: _Judge
+    listed_ns: int
     entries: list[Entry] = field(default_factory=list)
     skipped: list[Row] = field(default_factory=list)
     failed: list[Row] = field(default_factory=list)
@@ -117,6 +122,7 @@ class _Walk:
             ignored=self.ignored,
             skipped=tuple(self.skipped),
             failed=tuple(self.failed),
+            listed_ns=self.listed_ns,
         )
 
     def _scan(self, folder: bytes, folders: dict[bytes, Entry]) -> None:

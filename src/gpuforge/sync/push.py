@@ -94,16 +94,16 @@ def push(
         PolicyError: A root lies outside the machine's home.
         ConnectError: The connection was lost.
     """
-    todo = []
-    for root in roots:
-        listed_ns = time.time_ns()  # compared with file times, which are the computer's own
-        known = None if listings is None else listings.get(root)
-        todo.append((root, known or ignore.listing(root.local, rules=root.rules), listed_ns))
+    todo = [(root, _listing(root, listings or {})) for root in roots]
     with node.receiver([]) as process, Channel(process, background=True) as channel:
         return [
-            _Push(channel, root, listing, progress, outside=allow_outside).run(folder, listed_ns)
-            for root, listing, listed_ns in todo
+            _Push(channel, root, listing, progress, outside=allow_outside).run(folder)
+            for root, listing in todo
         ]
+
+
+def _listing(root: Root, known: Mapping[Root, Listing]) -> Listing:
+    return known.get(root) or ignore.listing(root.local, rules=root.rules)
 
 
 class _Push:
@@ -123,12 +123,12 @@ class _Push:
         self._name = name
         self._deleted = 0
 
-    def run(self, folder: Path, listed_ns: int) -> SyncReport:
+    def run(self, folder: Path) -> SyncReport:
         started = time.monotonic()
         tree = LocalTree(self._listing.root, self._tree_renamed)
         try:
             record = record_path(folder, "push", os.fsdecode(self._listing.root), self._root.remote)
-            local = Local.load(record, self._entries, listed_ns=listed_ns).settled(tree)
+            local = Local.load(record, self._entries, listed_ns=self._listing.listed_ns).settled(tree)
             if self._is_there(local):
                 local.confirm()
                 return self._report(local.tree, {}, (), started)
@@ -209,6 +209,7 @@ class _Push:
         self._channel.sent = sent
         try:
             failed.extend(outgoing.send(plan.send))
+            self._channel.flush()
         except _AbortedError:
             pass
         finally:
