@@ -1,0 +1,119 @@
+"""Secrets do not show, and what leaves the process is masked."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpuforge.redact import Redactor, Secret, redact, register
+
+
+@pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format, lambda s: f"{[s]}", "%s".__mod__])
+def test_a_secret_shows_as_stars(show):
+    """However it is put into a text."""
+    shown = show(Secret("hunter2-très-long"))
+
+    assert "hunter2" not in shown
+    assert "***" in shown
+
+
+def test_reveal_is_the_way_out():
+    """The value itself, unchanged."""
+    assert Secret("a\n'b\" ☃").reveal() == "a\n'b\" ☃"
+
+
+def test_secrets_compare_by_value_and_only_with_secrets():
+    """So that two runs of a task are equal, and no text ever equals a secret."""
+    assert Secret("same") == Secret("same")
+    assert Secret("same") != Secret("other")
+    assert Secret("same") != "same"
+    assert len({Secret("same"), Secret("same"), Secret("other")}) == 2
+
+
+def test_a_secret_has_no_dict_to_leak():
+    """``vars()`` of a slotted value fails."""
+    with pytest.raises(TypeError):
+        vars(Secret("x"))
+
+
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])  # noqa: S301 - our own bytes
+def test_a_copied_secret_is_still_one(clone):
+    """A task that holds secrets can be copied."""
+    twin = clone(Secret("copied-value"))
+
+    assert twin == Secret("copied-value")
+    assert repr(twin) == "Secret(***)"
+
+
+def test_making_a_secret_registers_it():
+    """The process's own filter knows it from then on."""
+    Secret("correct horse battery")
+
+    assert redact("the correct horse battery staple") == "the *** staple"
+
+
+def test_register_masks_without_a_secret_object():
+    """Values that arrive as text, such as a token in a URL."""
+    register("tok_12345")
+
+    assert redact("url?t=tok_12345&x") == "url?t=***&x"
+
+
+def test_each_line_of_a_value_is_masked():
+    """Outputs are filtered line by line; a key of several lines leaks none of them."""
+    redactor = Redactor()
+    redactor.register("-----BEGIN-----\nabcdef\nghijkl")
+
+    assert redactor.redact("abcdef") == "***"
+    assert redactor.redact("x ghijkl y") == "x *** y"
+
+
+def test_the_longest_value_goes_first():
+    """Or a part would leave the rest standing."""
+    redactor = Redactor()
+    redactor.register("token")
+    redactor.register("token-and-more")
+
+    assert redactor.redact("token-and-more") == "***"
+
+
+def test_short_values_stay():
+    """Masking ``a`` would blank out the language."""
+    redactor = Redactor()
+    redactor.register("abc")
+    redactor.register("")
+
+    assert redactor.redact("abc abcd") == "abc abcd"
+
+
+def test_a_traceback_that_shows_a_secret_object_masks_it():
+    """An error that carries one prints stars."""
+
+    def fail(secret):
+        raise ValueError(secret)
+
+    try:
+        fail(Secret("do-not-show-me"))  # in pieces: a traceback shows this very line
+    except ValueError as error:
+        text = "".join(traceback.format_exception(error))
+
+    assert "do-not-show-me" not in text
+
+
+@given(
+    st.lists(st.text(min_size=4).filter(lambda t: "*" not in t), min_size=1, max_size=5), st.text(), st.text()
+)
+def test_no_registered_value_survives(values, before, after):
+    """Whatever stands around it."""
+    redactor = Redactor()
+    for value in values:
+        redactor.register(value)
+
+    masked = redactor.redact(before + "\x00".join(values) + after)
+
+    assert not any(value in masked for value in values)
