@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuforge.catalog.accelerators import UnknownAccelerator, lookup
+from gpuforge.catalog.catalog import SOLD
 from gpuforge.cost.estimate import gang_usd_per_hour, worst_case_usd
 from gpuforge.cost.limits import over_hourly, over_total
 from gpuforge.errors import NotFoundError, SpecError
@@ -18,7 +19,7 @@ from gpuforge.models.clock import rfc3339
 from gpuforge.models.plan import Excluded, Option, Plan
 from gpuforge.models.resources import Accelerator, Need, Needs
 from gpuforge.provision.match import Refusal, Stage, image_refusal, refuse
-from gpuforge.provision.refuse import located, nothing_left
+from gpuforge.provision.refuse import Asked, located, nothing_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gpuforge.models.clock import Clock
     from gpuforge.models.image import Image
     from gpuforge.models.offering import Offering
-    from gpuforge.models.resources import Mark
     from gpuforge.providers.base import Provider
 
 __all__ = ["Planned", "make_plan", "to_data"]
@@ -37,25 +37,11 @@ __all__ = ["Planned", "make_plan", "to_data"]
 _MICRO = Decimal("0.000001")
 
 
-class Planned(Protocol):
+class Planned(Asked, Protocol):
     """What planning reads of a task."""
-
-    @property
-    def num_nodes(self) -> int:
-        """Size of the gang."""
-        ...
-
-    @property
-    def max_cost(self) -> Decimal | None:
-        """The most that the gang may cost until its deadline."""
-        ...
 
     def needs(self) -> Needs:
         """Acceptable kinds of node."""
-        ...
-
-    def mark(self, keypath: str) -> Mark | None:
-        """Where a key stands in the user's file."""
         ...
 
 
@@ -205,8 +191,8 @@ class _Search:
         """What was refused, and where a provider sorted out by itself, what it sells beyond the question."""
         seen = {refusal.offering.key: refusal for refusal in refused}
         for need in self.needs.alternatives:
-            place_free = replace(need, region=None, zone=None)
-            for question in (place_free, Need(capacity_type=need.capacity_type)):
+            anywhere = [replace(need, region=None, zone=None, capacity_type=how) for how in SOLD]
+            for question in (*anywhere, Need(capacity_type=need.capacity_type)):
                 for offering in self.provider.list_offerings(question):
                     misfit = refuse(offering, need)
                     if misfit is not None:
@@ -253,7 +239,9 @@ def _canonical(task: Planned) -> Needs:
             try:
                 facts = lookup(asked.name)
             except UnknownAccelerator as error:
-                mistakes[_mistake(task, need, error)] = asked.name
+                where = "resources.accelerators"
+                told = located(task, needs=needs, need=need, keypath=where, message=str(error))
+                mistakes[told] = asked.name
             else:
                 known.append(Accelerator(facts.name, asked.count, facts.memory_gib))
         alternatives.append(replace(need, accelerators=tuple(dict.fromkeys(known))))
@@ -264,10 +252,6 @@ def _canonical(task: Planned) -> Needs:
             resolution="gpuforge gpus lists every GPU with its memory and price",
         )
     return Needs(alternatives=tuple(alternatives), ordered=needs.ordered)
-
-
-def _mistake(task: Planned, need: Need, error: UnknownAccelerator) -> Mistake:
-    return located(task, need, "resources.accelerators", str(error))
 
 
 def to_data(plan: Plan) -> dict[str, Any]:

@@ -27,6 +27,8 @@ __all__ = ["Asked", "located", "nothing_left"]
 
 _MOST_ROWS = 6
 _CENT = Decimal("0.01")
+_PLACE = "place"
+_PLACE_KEYS = ("resources.zone", "resources.region", "resources.infra", "zone", "region", "infra")
 
 
 class Asked(Protocol):
@@ -43,18 +45,31 @@ class Asked(Protocol):
         ...
 
     def mark(self, keypath: str) -> Mark | None:
-        """Where a key stands in the user's file."""
+        """Where a key, or the nearest around it, stands in the file; ``None`` when a flag said it."""
+        ...
+
+    def mistake(self, keypath: str, message: str) -> Mistake:
+        """A mistake at a key, placed in the file or at the flag that said it."""
         ...
 
 
-def located(task: Asked, need: Need, keypath: str, message: str) -> Mistake:
-    """A mistake at a key's line, else at the need's, else by the key's name."""
-    mark = task.mark(keypath) or need.mark
-    return Mistake(
-        where=keypath if mark is None else str(mark),
-        snippet="" if mark is None else mark.snippet,
-        message=message,
-    )
+def located(task: Asked, *, needs: Needs, need: Need, keypath: str, message: str) -> Mistake:
+    """A mistake at a key; at the need's own line where the task has several needs."""
+    mark = need.mark
+    if len(needs.alternatives) > 1 and mark is not None:
+        return Mistake(where=str(mark), snippet=mark.snippet, message=message)
+    return task.mistake(_place_key(task) if keypath == _PLACE else keypath, message)
+
+
+def _place_key(task: Asked) -> str:
+    """Which of the keys that can name a place the user wrote; the narrowest one counts."""
+    around = {"resources": task.mark("resources"), "": task.mark("")}
+    if around[""] is None:
+        return _PLACE_KEYS[-1]
+    for key in _PLACE_KEYS:
+        if task.mark(key) not in around.values():  # None too: a flag said it
+            return key
+    return "resources"
 
 
 def nothing_left(
@@ -82,11 +97,8 @@ def nothing_left(
     if nearest.stage is Stage.HOURLY:
         return _over_hourly(task, group, refusals)
     keypath, brief, why, advice = _WORDING[nearest.stage](provider, group, refusals)
-    return SpecError(
-        brief,
-        mistakes=(located(task, nearest.need, keypath, why),),
-        resolution="\n".join(filter(None, advice)),
-    )
+    mistake = located(task, needs=needs, need=nearest.need, keypath=keypath, message=why)
+    return SpecError(brief, mistakes=(mistake,), resolution="\n".join(filter(None, advice)))
 
 
 _Words = tuple[str, str, str, tuple[str, ...]]
@@ -206,7 +218,7 @@ def _not_there(provider: str, group: Sequence[Refusal], everything: Sequence[Ref
     cheapest = min((r.offering for r in group), key=_price_key)
     price = "" if cheapest.price is None else f"  {format_usd(cheapest.price.usd_per_hour)}/h"
     return (
-        "resources.infra",
+        _PLACE,
         f"{provider} has no {_wish(need)} in {place}",
         f"{hint}it is sold in {_listed(regions)}",
         (f"elsewhere: --infra {provider}/{cheapest.region}{price}",),

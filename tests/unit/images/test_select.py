@@ -6,7 +6,7 @@ import contextlib
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuforge.errors import NotFoundError
@@ -133,11 +133,13 @@ def test_a_provider_without_images_points_to_the_list():
     assert "gpuforge images" in caught.value.resolution
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(st.permutations(ALL), st.sampled_from([None, "pytorch", "pytorch-2.9", "common"]))
 def test_the_order_of_the_list_does_not_matter(images, name):
     assert select(name, images=images) is select(name)
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(st.text(max_size=40))
 def test_any_name_is_found_or_refused(name):
     with contextlib.suppress(NotFoundError):

@@ -8,16 +8,18 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuforge.errors import BudgetError, GpuforgeError, RateLimitError, SpecError
+from gpuforge.errors import BudgetError, GpuforgeError, Mistake, RateLimitError, SpecError
 from gpuforge.images.select import select_image
 from gpuforge.models.image import Image
 from gpuforge.models.money import Price
 from gpuforge.models.offering import Offering
 from gpuforge.models.resources import Accelerator, Bound, CapacityType, Mark, Need, Needs
 from gpuforge.provision.plan import make_plan, to_data
+from gpuforge.spec.load import load_task_text
+from gpuforge.spec.overrides import Overrides
 from gpuforge.testing.clock import ManualClock
 
 IMAGE = Image(
@@ -51,6 +53,12 @@ class Task:
             return None
         return Mark(file="gpuforge.yaml", line=7, column=3, snippet=keypath)
 
+    def mistake(self, keypath, message):
+        mark = self.mark(keypath)
+        if mark is None:
+            return Mistake(where=keypath, message=message)
+        return Mistake(where=str(mark), snippet=mark.snippet, message=message)
+
 
 class Cloud:
     """A provider that sells a list of offerings and has a list of images."""
@@ -73,10 +81,16 @@ class Cloud:
 
 
 class PickyCloud(Cloud):
-    """A provider that lists only what is in the place that was asked for."""
+    """A provider that lists only what was asked for: place, capacity type and GPU model."""
 
     def list_offerings(self, need):
-        return [o for o in self.offerings if need.region in (None, o.region)]
+        return [
+            o
+            for o in self.offerings
+            if need.region in {None, o.region}
+            and o.capacity_type is need.capacity_type
+            and (not need.accelerators or o.accelerator.name in {gpu.name for gpu in need.accelerators})
+        ]
 
 
 def sold(gpu="L4", count=1, *, zone="r1-a", price="1", capacity=CapacityType.ON_DEMAND, **other):
@@ -308,10 +322,16 @@ def test_all_unknown_gpus_are_told_at_once_with_their_line():
     assert caught.value.mistakes[0].snippet == "resources.accelerators"
 
 
-def test_the_need_s_own_line_serves_where_the_key_has_none():
-    mark = Mark(file="other.yaml", line=3, column=1)
-    with pytest.raises(SpecError, match=r"other\.yaml:3:1"):
-        plan([sold()], want(("H10",), mark=mark))
+def test_with_several_needs_each_points_at_its_own_line():
+    needs = [
+        want((name,), mark=Mark(file="other.yaml", line=n, column=1)) for n, name in ((3, "H10"), (5, "V10"))
+    ]
+    with pytest.raises(SpecError) as caught:
+        plan([sold()], *needs, marks=("resources.accelerators",))
+    assert [mistake.where for mistake in caught.value.mistakes] == ["other.yaml:3:1", "other.yaml:5:1"]
+
+
+def test_without_a_file_the_key_itself_is_named():
     with pytest.raises(SpecError, match=r"resources\.accelerators: no GPU"):
         plan([sold()], want(("H10",)))
 
@@ -321,6 +341,74 @@ def test_a_provider_that_lists_only_the_place_asked_for_still_says_where_it_is_s
     with pytest.raises(SpecError) as caught:
         plan([], want(("L4",), region="r9"), cloud=cloud)
     assert "it is sold in r1, r2" in caught.value.details
+
+
+def test_a_provider_that_lists_only_what_was_asked_for_still_says_what_else_would_do():
+    spot = sold(capacity=CapacityType.SPOT, price="0.4")
+    cloud = PickyCloud([sold(restriction="not sold on demand"), spot, sold("T4")])
+    with pytest.raises(SpecError) as caught:
+        plan([], want(("L4",)), cloud=cloud)
+    assert caught.value.resolution == "as spot: use_spot: true  $0.40/h in r1"
+    with pytest.raises(SpecError, match="fake sells L4, T4"):
+        plan([], want(("A100",)), cloud=cloud)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("resources:\n  accelerators: H10\nrun: x\n", "task.yaml:2:17"),
+        ("resources:\n  gpus: L4:3\nrun: x\n", "task.yaml:2:9"),
+        ("infra: fake/r9\nresources: {gpus: L4}\nrun: x\n", "task.yaml:1:8"),
+        ("resources:\n  gpus: L4\n  region: r9\nrun: x\n", "task.yaml:3:11"),
+        ("region: r8\nresources:\n  gpus: L4\n  zone: r9-a\nrun: x\n", "task.yaml:4:9"),
+        ("resources: {gpus: L4, disk_size: 5}\nrun: x\n", "task.yaml:1:34"),
+        ("resources: {gpus: L4, image: tf-2-15}\nrun: x\n", "task.yaml:1:30"),
+        ("resources: {gpus: L4, use_spot: true}\nrun: x\n", "task.yaml:1:33"),
+        ("resources: {gpus: L4, cpus: 99+}\nrun: x\n", "task.yaml:1:29"),
+        ("resources: {instance_type: sim-l5}\nrun: x\n", "task.yaml:1:28"),
+    ],
+)
+def test_a_refusal_points_at_the_line_of_the_task_file(tmp_path, text, where):
+    task = load_task_text(text, name="task.yaml", environ={}, cwd=tmp_path)
+    with pytest.raises(SpecError) as caught:
+        plan_task(task)
+    assert [mistake.where for mistake in caught.value.mistakes] == [where]
+
+
+@pytest.mark.parametrize(
+    ("flags", "where"),
+    [
+        (Overrides(region="r9"), "--region"),
+        (Overrides(infra="fake/r9"), "--infra"),
+        (Overrides(gpus="H10"), "--gpus"),
+        (Overrides(image="tf-2-15"), "--image"),
+    ],
+)
+def test_a_refusal_names_the_flag_that_asked_for_it(tmp_path, flags, where):
+    text = "infra: fake/r1\nresources: {gpus: L4}\nrun: x\n"
+    task = load_task_text(text, name="task.yaml", overrides=flags, environ={}, cwd=tmp_path)
+    with pytest.raises(SpecError) as caught:
+        plan_task(task)
+    assert [mistake.where for mistake in caught.value.mistakes] == [where]
+
+
+def test_a_task_file_is_planned_with_its_limits(tmp_path):
+    text = "resources: {gpus: 'L4', max_hourly_cost: 2}\nnum_nodes: 2\nmax_cost: 9\nrun: x\n"
+    task = load_task_text(text, name="task.yaml", environ={}, cwd=tmp_path)
+    with pytest.raises(BudgetError, match="nothing costs"):
+        plan_task(task)
+
+
+def plan_task(task):
+    return make_plan(
+        task,
+        provider=Cloud([sold(), sold("T4")]),
+        cluster_name="c",
+        max_duration=timedelta(hours=6),
+        autostop_minutes=20,
+        clock=ManualClock(),
+        stockouts={},
+    )
 
 
 def test_an_error_of_the_provider_is_not_hidden():
@@ -404,6 +492,7 @@ def attempt(offerings, needs, ordered, stockouts, **task):
         return refusal
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(OFFERINGS, NEEDS, st.booleans())
 def test_every_refusal_says_what_why_and_what_to_do(offerings, needs, ordered):
     found = attempt(offerings, needs, ordered, {})
@@ -411,6 +500,7 @@ def test_every_refusal_says_what_why_and_what_to_do(offerings, needs, ordered):
         assert all((found.brief, found.details, found.resolution))
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(OFFERINGS, NEEDS, st.booleans(), st.data())
 def test_the_order_of_the_providers_list_does_not_matter(offerings, needs, ordered, data):
     shuffled = data.draw(st.permutations(offerings))
@@ -418,6 +508,7 @@ def test_the_order_of_the_providers_list_does_not_matter(offerings, needs, order
     assert first == second or str(first) == str(second)
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(OFFERINGS, NEEDS, st.booleans(), st.data())
 def test_every_offering_is_an_option_or_left_out_exactly_once(offerings, needs, ordered, data):
     now = ManualClock().now()
@@ -432,6 +523,7 @@ def test_every_offering_is_an_option_or_left_out_exactly_once(offerings, needs, 
     assert not (tried & gone) or tried <= gone
 
 
+@settings(deadline=None)  # a busy computer is no defect
 @given(OFFERINGS, NEEDS, st.integers(1, 4), st.integers(1, 48))
 def test_no_option_breaks_a_limit_and_the_worst_case_covers_the_whole_time(offerings, needs, nodes, hours):
     found = attempt(offerings, needs, False, {}, num_nodes=nodes, hours=hours, max_cost=Decimal(50))

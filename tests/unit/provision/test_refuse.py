@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 
 from gpuforge.catalog.catalog import gce_offerings
-from gpuforge.errors import BudgetError, SpecError
+from gpuforge.errors import BudgetError, Mistake, SpecError
 from gpuforge.images.select import select_image
 from gpuforge.models.image import Image
-from gpuforge.models.resources import Accelerator, Bound, CapacityType, Mark, Need, Needs
+from gpuforge.models.resources import Accelerator, Bound, CapacityType, Need, Needs
 from gpuforge.provision.plan import make_plan
 from gpuforge.testing.clock import ManualClock
 
@@ -43,8 +43,11 @@ class Task:
         return Needs(alternatives=(self.need,))
 
     def mark(self, keypath):
+        return None
+
+    def mistake(self, keypath, message):
         self.pointed.append(keypath)
-        return Mark(file="gpuforge.yaml", line=7, column=3, snippet="as written")
+        return Mistake(where="gpuforge.yaml:7:3", snippet="as written", message=message)
 
 
 SOLD = [o for o in gce_offerings() if o.region.startswith(("us-", "asia-"))]
@@ -136,7 +139,7 @@ def test_the_wrong_region_says_where_it_is_sold():
     assert "it is sold in asia-east1" in error.details
     assert "and 4 more" in error.details
     assert error.resolution == "elsewhere: --infra gcp/us-east4  $0.71/h"
-    assert task.pointed == ["resources.infra"]
+    assert task.pointed == ["infra"]
 
 
 @pytest.mark.parametrize(
