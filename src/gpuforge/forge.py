@@ -6,7 +6,7 @@ Each stage takes a value and returns a value; this module composes them and hold
 from __future__ import annotations
 
 import os
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,15 +19,14 @@ from gpuforge.spec.settings import Settings, load_settings
 from gpuforge.state import views
 from gpuforge.state.journal import Journal
 from gpuforge.state.paths import Paths
-from gpuforge.transport.fanout import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from gpuforge.images.select import ImageRow
     from gpuforge.jobs.logs import LogChunk, LogStream
     from gpuforge.models.cluster import Cluster as ClusterRecord
-    from gpuforge.images.select import ImageRow
     from gpuforge.models.instance import Check
     from gpuforge.models.job import JobStatus
     from gpuforge.models.offering import Offering
@@ -82,14 +81,11 @@ class Forge:
         chosen = name or self.settings.provider
         return registry.load(chosen, paths=self.paths, clock=self.clock, environ=environ)
 
-    # -- the stages, in the order of the data -------------------------------------------------
-
     def plan(self, task: Task, *, name: str | None = None) -> Plan:
         """What would be rented, in which order, at what price; costs and changes nothing."""
-        provider = self.provider(self._flags.get("provider") or task.provider)
         return provision.make_plan(
             task,
-            provider=provider,
+            provider=self.provider(self._flags.get("provider") or task.provider),
             cluster_name=name or task.cluster_name(),
             max_duration=task.max_duration or self.settings.max_duration,
             autostop_minutes=task.autostop_or(self.settings.autostop_minutes),
@@ -108,13 +104,14 @@ class Forge:
         context = self._context(plan.provider if plan else self._flags.get("provider") or task.provider)
         if provision.needs_collect(self.journal, self.paths):
             provision.collect(context)
+        if self.is_up(name):
+            provision.refresh(context, views.clusters(self.journal))
         live = views.find_cluster(self.journal, name)
-        if live is not None:
-            live = provision.reuse(self._context(live.nodes[0].ref.provider), live, task)
         if live is None:
             live = provision.create_cluster(context, plan or self.plan(task, name=name), labels=task.labels)
-        provision.ensure_watchers(context, live)
-        return Cluster(self, live)
+        cluster = Cluster(self, provision.reuse(live, task))
+        provision.ensure_watchers(context, cluster.record, clients=cluster.nodes)
+        return cluster
 
     def run(self, task: Task, *, name: str | None = None, plan: Plan | None = None) -> Job:
         """Up if needed, copy, start: the job runs on whether or not this process does."""
@@ -130,8 +127,6 @@ class Forge:
         cluster = self.cluster(name).record
         provision.delete_cluster(self._context(cluster.nodes[0].ref.provider), cluster)
         return spent(self.journal, cluster, now=self.clock.now())
-
-    # -- looking around -----------------------------------------------------------------------
 
     def clusters(self, *, refresh: bool = True) -> tuple[ClusterRecord, ...]:
         """Live clusters as the journal knows them; ``refresh`` asks their clouds first."""
@@ -161,16 +156,13 @@ class Forge:
         """Everything the provider sells; without a name, every installed one and the shipped tables."""
         return provision.all_offerings(self.provider, provider)
 
-    def image_rows(self, provider: str | None = None, text: str = "") -> tuple[ImageRow, ...]:
-        """Images by the same rule; ``text`` keeps those that contain it."""
+    def image_rows(self, provider: str | None = None, text: str = "") -> tuple[tuple[str, ImageRow], ...]:
+        """Provider and image, by the same rule; ``text`` keeps those that contain it."""
         return provision.all_image_rows(self.provider, provider, text, today=self.clock.now().date())
 
     def checks(self, name: str | None = None) -> tuple[Check, ...]:
         """Whether gpuforge can work here, and a provider for it."""
-        return (
-            *provision.local_checks(self.settings, self.paths, self.clock),
-            *self.provider(name).preflight(),
-        )
+        return provision.all_checks(self.settings, self.paths, self.clock, self.provider(name))
 
     def gc(self, *, provider: str | None = None, delete_ids: Sequence[str] = ()) -> GcReport:
         """Finish what interrupted commands began; report machines that the journal does not know."""
@@ -225,11 +217,7 @@ class Cluster:
         return self._push((sync.Root(local=local.absolute(), remote=remote, rules="mount"),))
 
     def _push(self, roots: tuple[sync.Root, ...]) -> tuple[SyncReport, ...]:
-        listings = sync.list_roots(roots)
-        push = partial(
-            sync.push, roots=roots, listings=listings, folder=self.folder, progress=self.forge.progress
-        )
-        return tuple(report for reports in each(self.nodes, push) for report in reports)
+        return sync.deliver(self.nodes, roots, folder=self.folder, progress=self.forge.progress)
 
     def start(self, task: Task, *, setup: bool = True) -> Job:
         """Start ``task`` as a job on every node, without copying anything.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
@@ -28,38 +29,43 @@ def run_and_report(cli: click.Command, argv: list[str]) -> int:
     """Invoke ``cli``; whatever happens becomes three lines and an exit code, never a traceback."""
     output.as_json = _wants_json(argv)
     try:
-        code = cli.main(args=argv, prog_name="gpuforge", standalone_mode=False)
+        return _invoke(cli, argv)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
         return _usage(error)
     except (click.Abort, KeyboardInterrupt):
-        output.line("\ninterrupted")
+        output.line("\ninterrupted; what is up goes on: gpuforge status · what was begun: gpuforge gc")
         return INTERRUPTED
     except GpuforgeError as error:
         report(error)
         return error.exit_code
-    except BrokenPipeError:
-        # the reader went away (`gpuforge logs | head`); Python would complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - the CLI's top: a bug is reported, not thrown
         return _bug(error, argv)
     finally:
         output.close()
+
+
+def _invoke(cli: click.Command, argv: list[str]) -> int:
+    try:
+        code = cli.main(args=argv, prog_name="gpuforge", standalone_mode=False)
+    except BrokenPipeError:
+        # the reader went away (`gpuforge logs | head`); Python would complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return code if isinstance(code, int) else 0
 
 
 def _wants_json(argv: list[str]) -> bool:
     options = argv[: argv.index("--")] if "--" in argv else argv
-    return "--json" in options or ("-o", "json") in zip(options, options[1:], strict=False)
+    return "--json" in options or ("-o", "json") in itertools.pairwise(options)
 
 
 def _usage(error: click.UsageError) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        output.result(error.ctx.get_help() if error.ctx else error.format_message())
+        output.result(error.ctx.get_help())
         return _USAGE
-    path = error.ctx.command_path if error.ctx else "gpuforge"
+    path = "gpuforge" if error.ctx is None else error.ctx.command_path
     report(SpecError(error.format_message(), resolution=f"{path} --help"))
     return _USAGE
 
@@ -135,7 +141,7 @@ def _bug(error: Exception, argv: list[str]) -> int:
         GpuforgeError(
             f"gpuforge itself failed: {type(error).__name__}: {redact(str(error))}",
             details=f"this is a bug; its traceback is in {where}",
-            resolution="gpuforge gc      finishes what this command began\nthen report the bug with that file",
+            resolution="gpuforge gc   finishes what this command began\nthen report the bug with that file",
         )
     )
     return _BUG

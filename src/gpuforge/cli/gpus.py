@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,8 @@ from gpuforge.cli.output import output
 from gpuforge.models.money import format_usd
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from gpuforge.catalog.summary import GpuRow
 
 __all__ = ["command"]

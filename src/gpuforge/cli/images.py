@@ -25,16 +25,16 @@ def command(text: str, provider: str | None) -> None:
 
     rows = Forge().image_rows(provider, text)
     if output.as_json:
-        output.data([_data(row) for row in rows])
+        output.data([_data(name, row) for name, row in rows])
         return
     headers = ("IMAGE", "PROVIDER", "FRAMEWORK", "CUDA", "DRIVER", "SYSTEM", "STATUS")
-    output.table(headers, [_cells(row) for row in rows])
+    output.table(headers, [_cells(name, row) for name, row in rows])
 
 
-def _cells(row: ImageRow) -> tuple[str, ...]:
+def _cells(provider: str, row: ImageRow) -> tuple[str, ...]:
     return (
         row.name,
-        row.provider,
+        provider,
         row.framework or "–",
         row.cuda or "–",
         row.driver or "–",
@@ -43,10 +43,10 @@ def _cells(row: ImageRow) -> tuple[str, ...]:
     )
 
 
-def _data(row: ImageRow) -> dict[str, Any]:
+def _data(provider: str, row: ImageRow) -> dict[str, Any]:
     return {
         "name": row.name,
-        "provider": row.provider,
+        "provider": provider,
         "framework": row.framework or None,
         "cuda": row.cuda or None,
         "driver": row.driver or None,

@@ -25,8 +25,12 @@ _NOT_FINISHED = 101
 
 @click.command("jobs", epilog="Example:  gpuforge jobs --status 1; echo $?")
 @cluster_option
-@click.option("--status", "which", metavar="JOB",
-              help="Exit with this job's state: 0 done, 100 failed, 101 not finished, 103 cancelled.")  # fmt: skip
+@click.option(
+    "--status",
+    "which",
+    metavar="JOB",
+    help="Exit with this job's state: 0 done, 100 failed, 101 not finished, 103 cancelled.",
+)
 @json_option
 @click.pass_context
 def command(context: click.Context, cluster_name: str | None, which: str | None) -> None:

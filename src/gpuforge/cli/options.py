@@ -91,7 +91,8 @@ def _env_pairs(
 
 _TASK_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("-n", "--name"), {"metavar": "NAME", "help": "The task's name."}),
-    (("--env",), {"multiple": True, "callback": _env_pairs, "metavar": "NAME[=VALUE]", "help": "Set a variable."}),
+    (("--env",), {"multiple": True, "callback": _env_pairs, "metavar": "NAME[=VALUE]",
+                  "help": "Set a variable."}),
     (("--secret",), {"multiple": True, "callback": _env_pairs, "metavar": "NAME[=VALUE]",
                      "help": "A secret; NAME alone takes it from the environment."}),
     (("--gpus",), {"metavar": "GPU[:N]", "help": "GPUs per node, such as L4:1."}),
@@ -105,7 +106,8 @@ _TASK_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--max-duration",), {"metavar": "SPAN", "help": "The cloud ends the machines after this, such as 6h."}),
     (("--max-cost",), {"metavar": "USD", "help": "Refuse a plan whose worst case is dearer."}),
     (("--autostop",), {"type": int, "metavar": "MINUTES", "help": "Delete after this many idle minutes."}),
-    (("--workdir",), {"type": click.Path(path_type=Path), "metavar": "DIR", "help": "Folder to copy to the machines."}),
+    (("--workdir",), {"type": click.Path(path_type=Path), "metavar": "DIR",
+                      "help": "Folder to copy to the machines."}),
 )  # fmt: skip
 
 

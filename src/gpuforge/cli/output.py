@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -87,7 +88,7 @@ class Output:
         for number, line in enumerate(lines):
             text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
             if sys.stdout.isatty():
-                text = text[: click.get_terminal_size()[0]] if hasattr(click, "get_terminal_size") else text
+                text = text[: shutil.get_terminal_size().columns]
             self.result(self.paint(text, "dim") if number == 0 else text)
 
     def paint(self, text: str, colour: str) -> str:

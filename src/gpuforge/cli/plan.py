@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -10,9 +10,6 @@ from gpuforge.cli.options import json_option, task_options
 from gpuforge.cli.output import output
 from gpuforge.cli.planview import show_plan
 from gpuforge.cli.tasks import read_task
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["command"]
 

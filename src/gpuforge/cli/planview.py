@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from gpuforge.cli.output import output
-from gpuforge.cli.words import clock_time, size, span
+from gpuforge.cli.words import clock_time, counted, size, span
 from gpuforge.models.money import format_usd
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from gpuforge.models.plan import Excluded, Option, Plan
     from gpuforge.spec.task import Task
 
@@ -72,7 +73,13 @@ def _workdir(task: Task) -> list[tuple[str, str, str]]:
     rows = []
     for seen in preview(task):
         ignored = f" · {seen.ignored:,} ignored" if seen.ignored else ""
-        rows.append((seen.label, str(seen.local), f"{seen.files:,} files · {size(seen.total_bytes)}{ignored}"))
+        rows.append(
+            (
+                seen.label,
+                str(seen.local),
+                f"{counted(seen.files, 'file')} · {size(seen.total_bytes)}{ignored}",
+            )
+        )
         if seen.warning:
             output.warn(f"{seen.local}: {seen.warning}")
     return rows

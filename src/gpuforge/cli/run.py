@@ -13,6 +13,7 @@ from gpuforge.cli.options import confirm, json_option, task_options, yes_option
 from gpuforge.cli.output import output
 from gpuforge.cli.planview import show_plan
 from gpuforge.cli.tasks import is_task_file, read_task
+from gpuforge.cli.words import counted
 from gpuforge.errors import SpecError
 from gpuforge.models.progress import Step
 
@@ -41,7 +42,7 @@ _MACHINE_FLAGS = ("gpus", "infra", "instance_type", "num_nodes", "use_spot", "im
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, words: tuple[str, ...], cluster_name: str | None, *, yes: bool, **flags: Any
+    context: click.Context, /, words: tuple[str, ...], cluster_name: str | None, *, yes: bool, **flags: Any
 ) -> None:
     """Run a task file (gpuforge.yaml of this folder), or a COMMAND on a live cluster.
 
@@ -120,12 +121,13 @@ def _copied(reports: tuple[SyncReport, ...]) -> None:
 
 def _bring_back(cluster: Cluster, task: Task) -> SyncReport:
     into = task.workdir or Path.cwd()
+    output.step(Step(key="outputs", text=", ".join(task.outputs)))
     report = cluster.pull(task.outputs, into=into)
     for path, reason in report.skipped:
         output.warn(f"{path} was left as it is here: {reason}")
     if report.files == 0:
         output.warn(f"outputs {', '.join(task.outputs)}: nothing of that name on {cluster.name}")
-    text = f"{report.files:,} files · {report.sent_files:,} new or changed · {into}"
+    text = f"{counted(report.files, 'file')} · {report.sent_files:,} new or changed · {into}"
     output.step(Step(key="outputs", text=text, done=True))
     return report
 

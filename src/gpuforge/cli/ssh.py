@@ -43,4 +43,4 @@ def command(name: str | None, words: tuple[str, ...], rank: int, *, only_print: 
             "a shell needs the OpenSSH client, and there is none on PATH",
             resolution="install OpenSSH's client",
         )
-    os.execv(binary, argv)
+    os.execv(binary, argv)  # noqa: S606 - the user's own ssh takes this process's place

@@ -28,6 +28,7 @@ def read_task(
     """The task of a file, of a command line, or of both.
 
     Args:
+        forge: For its environment.
         file: Path of the task file; ``gpuforge.yaml`` of this folder when left out.
         command: Stands for the task's ``run``.
         required: Refuse when there is neither a file nor a command.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-__all__ = ["ago", "clock_time", "size", "span", "until"]
+__all__ = ["ago", "clock_time", "counted", "size", "span", "until"]
 
 _KILO = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``1,042 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: int) -> str:

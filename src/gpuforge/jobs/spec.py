@@ -23,6 +23,9 @@ def job_spec(task: Task, *, cluster: Cluster, now: datetime, setup: bool = True)
     """A fresh job of ``task``; its id sorts by time.
 
     Args:
+        task: What to run.
+        cluster: Where; its deadline must lie ahead.
+        now: The moment the id is made from.
         setup: Run the task's ``setup`` first; a plain command on a live cluster skips it.
 
     Raises:

@@ -1,7 +1,7 @@
 """Plan, create, wait, reconcile, tear down."""
 
 from gpuforge.provision.bootstrap import ensure_watchers, node_clients
-from gpuforge.provision.checks import local_checks
+from gpuforge.provision.checks import all_checks
 from gpuforge.provision.choose import choose, describe, reuse
 from gpuforge.provision.context import Context
 from gpuforge.provision.create import create_cluster
@@ -15,6 +15,7 @@ __all__ = [
     "Context",
     "GcReport",
     "Stockouts",
+    "all_checks",
     "all_image_rows",
     "all_offerings",
     "choose",
@@ -23,7 +24,6 @@ __all__ = [
     "delete_cluster",
     "describe",
     "ensure_watchers",
-    "local_checks",
     "make_plan",
     "needs_collect",
     "node_clients",

@@ -14,15 +14,17 @@ from gpuforge.state.journal import Journal
 
 if TYPE_CHECKING:
     from gpuforge.models.clock import Clock
+    from gpuforge.providers.base import Provider
     from gpuforge.spec.settings import Settings
     from gpuforge.state.paths import Paths
 
-__all__ = ["local_checks"]
+__all__ = ["all_checks"]
 
 
-def local_checks(settings: Settings, paths: Paths, clock: Clock) -> tuple[Check, ...]:
-    """Settings with their origins, SSH, rsync, folders, journal, provider plug-ins. Changes nothing."""
-    return (*_settings(settings), _ssh(), _folder(paths), _journal(paths, clock), *_plugins())
+def all_checks(settings: Settings, paths: Paths, clock: Clock, provider: Provider) -> tuple[Check, ...]:
+    """Settings with origins, SSH, folders, journal, plug-ins, then the provider's own; changes nothing."""
+    here = (_ssh(), _folder(paths), _journal(paths, clock))
+    return (*_settings(settings), *here, *_plugins(), *provider.preflight())
 
 
 def _settings(settings: Settings) -> list[Check]:

@@ -46,14 +46,12 @@ def choose(clusters: Sequence[Cluster], name: str | None) -> Cluster:
     )
 
 
-def reuse(cluster: Cluster, task: Task) -> Cluster | None:
-    """The live cluster if ``task`` fits on it; None when the cloud has already ended it.
+def reuse(cluster: Cluster, task: Task) -> Cluster:
+    """The live cluster itself, if ``task`` fits on it.
 
     Raises:
         PolicyError: It lives and does not fit, or its deletion is under way.
     """
-    if cluster.state in (ClusterState.GONE, ClusterState.FAILED):
-        return None
     if cluster.state is not ClusterState.READY:
         raise PolicyError(
             f"cluster {cluster.name} is {cluster.state}, not ready",

@@ -1,4 +1,4 @@
-"""What ``gpuforge gpus`` and ``gpuforge images`` list: installed providers, and the tables shipped for others."""
+"""What ``gpus`` and ``images`` list: installed providers, and the tables shipped for others."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def all_offerings(load: Callable[[str], Provider], asked: str | None) -> tuple[O
 
 def all_image_rows(
     load: Callable[[str], Provider], asked: str | None, text: str, *, today: date
-) -> tuple[ImageRow, ...]:
-    """Rows of every image, by the same rule; ``text`` keeps those that contain it."""
-    rows: list[ImageRow] = []
+) -> tuple[tuple[str, ImageRow], ...]:
+    """Provider and row of every image, by the same rule; ``text`` keeps those that contain it."""
+    rows: list[tuple[str, ImageRow]] = []
     for name in _installed(asked):
-        rows.extend(image_rows(load(name).images or (), text, today=today))
+        rows += [(name, row) for row in image_rows(load(name).images or (), text, today=today)]
     for name, families in shipped_families().items():
         if asked in (None, name) and name not in registry.names():
-            rows.extend(family_rows(families(), text))
+            rows += [(name, row) for row in family_rows(families(), text)]
     return tuple(rows)
 
 
