@@ -7,14 +7,13 @@ included; traffic, snapshots, support and tax are not.
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
-from gpuforge.models.money import HOURS_PER_MONTH, hours
+from gpuforge.models.money import HOURS_PER_MONTH
 from gpuforge.models.resources import CapacityType
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from gpuforge.models.offering import Offering
 
 __all__ = ["disk_usd_per_hour", "gang_usd_per_hour", "lateness", "worst_case_usd"]
@@ -23,6 +22,8 @@ __all__ = ["disk_usd_per_hour", "gang_usd_per_hour", "lateness", "worst_case_usd
 # Compute Engine. For spot a preemption notice of 120 s may come first, until it is checked live (180 s).
 _LATENESS = timedelta(seconds=150)
 _SPOT_LATENESS = timedelta(seconds=180)
+_MICRODOLLAR = Decimal("0.000001")
+_MICROSECONDS_PER_HOUR = 3_600_000_000
 
 
 def lateness(capacity_type: CapacityType) -> timedelta:
@@ -37,11 +38,12 @@ def disk_usd_per_hour(offering: Offering, disk_gib: int) -> Decimal | None:
 
 
 def gang_usd_per_hour(offering: Offering, *, num_nodes: int, disk_gib: int) -> Decimal | None:
-    """All nodes with their disks; ``None`` when a part is unknown."""
+    """All nodes with their disks, rounded up to a millionth; ``None`` when a part is unknown."""
     disk = disk_usd_per_hour(offering, disk_gib)
     if offering.price is None or disk is None:
         return None
-    return (offering.price.usd_per_hour + disk) * num_nodes
+    exact = (offering.price.usd_per_hour + disk) * num_nodes
+    return exact.quantize(_MICRODOLLAR, rounding=ROUND_CEILING)
 
 
 def worst_case_usd(
@@ -50,4 +52,6 @@ def worst_case_usd(
     """The most that can be billed: until the deadline and through the cloud's own lateness."""
     if usd_per_hour is None:
         return None
-    return usd_per_hour * hours(max_duration + lateness(capacity_type))
+    microseconds = (max_duration + lateness(capacity_type)) // timedelta(microseconds=1)
+    # in this order: a third of an hour, rounded before it is multiplied, could exceed a limit that it meets
+    return usd_per_hour * microseconds / _MICROSECONDS_PER_HOUR

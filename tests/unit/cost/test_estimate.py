@@ -40,6 +40,10 @@ def test_a_gang_costs_every_node_and_its_disk():
     assert gang_usd_per_hour(offering(), num_nodes=3, disk_gib=50) == Decimal("1.53")
 
 
+def test_a_fraction_of_a_millionth_is_rounded_up():
+    assert gang_usd_per_hour(offering(disk="0.1"), num_nodes=1, disk_gib=50) == Decimal("0.506850")
+
+
 @pytest.mark.parametrize("part", [{"price": None}, {"disk": None}])
 def test_an_unknown_part_makes_the_whole_unknown(part):
     assert gang_usd_per_hour(offering(**part), num_nodes=1, disk_gib=50) is None

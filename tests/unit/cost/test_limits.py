@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpuforge.cost.estimate import worst_case_usd
@@ -58,6 +58,7 @@ def test_what_costs_next_to_nothing_is_affordable_for_ever(price):
 
 
 @settings(deadline=None)  # a busy computer is no defect
+@example(Decimal("0.0288"), Decimal("34.23"), CapacityType.ON_DEMAND)
 @given(
     st.decimals(min_value="0.01", max_value=1000, places=4),
     st.decimals(min_value="0.01", max_value=10000, places=2),
