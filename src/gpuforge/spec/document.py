@@ -171,7 +171,8 @@ def _compose(text: str, page: _Page) -> list[yaml.Node]:
             page.file, mark, f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
-        ends = "end of stream" in (error.problem or "")  # then the beginning says more than the end
+        # at the end of the file, what was begun says more than where it was missed
+        ends = "end of stream" in str(error.problem) or "<stream end>" in str(error.problem)
         at = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
         mark = Mark(file=page.file, line=1, column=1) if at is None else page.mark(at)
         raise _error(page.file, mark, _explain(error, page.lines, mark)) from None
@@ -188,6 +189,8 @@ def _explain(error: yaml.MarkedYAMLError, lines: list[str], mark: Mark) -> str:
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
         return "a tab; YAML is indented with spaces"
     if "mapping values are not allowed" in problem:
+        if ":" not in line[: mark.column - 1]:
+            return 'a line above this one has no ": "; write key: value'
         return 'a second ": " where a value stands; put quotes around the value, or begin a new line'
     if "could not find expected ':'" in problem:
         return 'a key without ": "; write key: value'
@@ -309,7 +312,9 @@ class _Reader:
     def _note(self, path: KeyPath, key: yaml.Node, value: yaml.Node) -> None:
         is_block = not isinstance(value, yaml.ScalarNode) and value is not key
         end = value.end_mark if value.end_mark.line == key.start_mark.line else None
-        key_mark = self._page.mark(key.start_mark, end, key_end=key.end_mark)
+        # an item of a list has no key, so nothing of it may be shown in secrets
+        key_end = None if value is key else key.end_mark
+        key_mark = self._page.mark(key.start_mark, end, key_end=key_end)
         if _is_null(value) or (is_block and value.start_mark.line != key.start_mark.line):
             # nothing is written there, or it begins on a later line: the key is the place to look at
             self.marks[path] = Marks(key=key_mark, value=key_mark)

@@ -108,6 +108,6 @@ def written(value: object) -> str:
     """The text as it stands in the file, for grammars that refuse odd numbers with their own fix.
 
     Raises:
-        ValueError: It is no scalar.
+        ValueError: It is no text or number.
     """
-    return value.text if isinstance(value, Written) else text_of(value)
+    return value.text if isinstance(value, Written) and not is_flag(value) else text_of(value)
