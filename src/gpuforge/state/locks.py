@@ -126,7 +126,7 @@ def _busy(name: str, who: Holder | None, wait_seconds: float) -> StateError:
 def _write_holder(path: Path, clock: Clock) -> None:
     note = {
         "pid": os.getpid(),
-        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:3]]),  # noqa: PTH119 - not a path of ours
+        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:2]]),  # noqa: PTH119 - the name alone
         "since": rfc3339(clock.now()),
     }
     # a torn note reads as no note
