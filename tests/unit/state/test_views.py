@@ -45,8 +45,10 @@ def ref(name, instance_id=None):
 def write(journal):
     """Writes a row of a cluster: ``write(RowKind.ACK, …)``."""
 
-    def append(kind, *, cluster="uuid-1", attempt=1, node="", **body):
-        journal.append([NewRow(kind=kind, cluster=cluster, epoch=0, attempt=attempt, node=node, body=body)])
+    def append(kind, *, cluster="uuid-1", attempt=1, node="", epoch=0, **body):
+        journal.append(
+            [NewRow(kind=kind, cluster=cluster, epoch=epoch, attempt=attempt, node=node, body=body)]
+        )
 
     return append
 
