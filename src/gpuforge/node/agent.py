@@ -853,7 +853,7 @@ class Supervisor:
             delay = min(delay * 1.5, 0.1)
             left = descendants(os.getpid())
             if not left:
-                return None
+                return self._reap_children()  # the last ones too: not every init cleans up after us
             if self.stop and kill_at > time.monotonic() + self.stop.grace:
                 kill_at = time.monotonic() + self.stop.grace
             if time.monotonic() >= kill_at:
@@ -1451,7 +1451,8 @@ class Member(Gang):
 class Frames:
     """What a follower writes to stdout: one letter, the length in four bytes, the payload.
 
-    ``J`` the job (JSON), ``L`` bytes of its log, ``S`` its state, ``E`` its exit record, ``X`` an error.
+    ``J`` the job (JSON), ``L`` bytes of its log, ``S`` its state, ``E`` its exit record, ``T`` that there is
+    no more for now, ``X`` an error.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -1493,7 +1494,7 @@ def follow(folder: JobFolder, frames: Frames, offset: int, started: Json, *, wai
         if record is not None:
             return frames.send_json(b"E", record)
         if not wait:
-            return None
+            return frames.send_json(b"T", {"offset": offset})
         if time.monotonic() >= probe_at:
             probe_at = time.monotonic() + 1
             if folder.reap() is not None:
