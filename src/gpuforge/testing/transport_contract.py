@@ -219,14 +219,14 @@ class TransportContract:
         assert len(tail) == 16 * 1024
         assert tail.endswith(b"last words")
 
-    def test_a_stream_carries_twenty_megabytes_each_way(self, transport: Transport) -> None:
+    def test_a_stream_carries_megabytes_each_way(self, transport: Transport) -> None:
         """With the writer in a thread, as a sync does."""
-        data = os.urandom(20 * 1024 * 1024)
+        data = os.urandom(4 * 1024 * 1024)
         with transport.stream(["cat"]) as process:
 
             def feed() -> None:
-                for start in range(0, len(data), 1024 * 1024):
-                    process.write(data[start : start + 1024 * 1024])
+                for start in range(0, len(data), 512 * 1024):
+                    process.write(data[start : start + 512 * 1024])
                 process.close_stdin()
 
             feeder = threading.Thread(target=feed)
@@ -330,9 +330,9 @@ class TransportContract:
         with (
             transport.forward("127.0.0.1", _closed_port()) as local,
             socket.create_connection(local, timeout=20) as client,
+            contextlib.suppress(ConnectionError),
         ):
-            with contextlib.suppress(ConnectionError):
-                assert client.recv(100) == b""
+            assert client.recv(100) == b""
 
     def test_a_wrong_host_key_ends_before_anything_is_sent(
         self, server: SSHServer, control_dir: Path, tmp_path: Path

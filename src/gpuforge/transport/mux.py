@@ -232,8 +232,8 @@ def _receive(connection: socket.socket, deadline: float | None) -> tuple[int, by
 def _exactly(connection: socket.socket, size: int, deadline: float | None) -> bytes:
     data = b""
     while len(data) < size:
-        connection.settimeout(None if deadline is None else _left(deadline))
         try:
+            connection.settimeout(None if deadline is None else _left(deadline))
             chunk = connection.recv(size - len(data))
         except TimeoutError:
             raise

@@ -224,7 +224,11 @@ class OpenSSHTransport:
         try:
             with file:
                 process = subprocess.Popen(
-                    [*self._argv(log, f"ConnectTimeout={math.ceil(_left(deadline))}"), "true"],
+                    # at ERROR it would not say that no host key could be agreed on
+                    [
+                        *self._argv(log, "LogLevel=INFO", f"ConnectTimeout={math.ceil(_left(deadline))}"),
+                        "true",
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=file,  # a proxy command's words

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -32,6 +33,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import paramiko
 
+# its remarks belong to whoever configures logging, not on the user's terminal
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -40,9 +44,12 @@ if TYPE_CHECKING:
 __all__ = ["ParamikoTransport"]
 
 # a server allows 10 sessions per connection by default
-_PARALLEL_RUNS = 8
+_PARALLEL_RUNS = 6
+_REFUSALS = 4
+_REFUSAL_SECONDS = 0.02
 _KEEPALIVE_SECONDS = 15
 _OPEN_SECONDS = 15.0
+_CLOSE_SECONDS = 2.0
 _LONG_SECONDS = 3600.0
 _WINDOW = 8 * 1024 * 1024
 _CHUNK = 256 * 1024
@@ -161,24 +168,31 @@ class ParamikoTransport:
         *,
         may_add: bool = True,
     ) -> _ChannelProcess:
-        """A channel on a connection of the pool: nothing is run before it is open, so this may try twice."""
-        for _ in range(2):
+        """A channel on a connection of the pool; nothing runs before it is open, so this may be tried again."""
+        refused = broken = 0
+        while True:
             with self._lock:
                 connection = self._usable(pool, deadline)
             try:
                 channel = opener(connection.transport, min(_OPEN_SECONDS, _left(deadline)))
-            except paramiko.ChannelException as error:
-                if not may_add:
-                    raise connect_error(self._endpoint, str(error)) from error
-                with self._lock:
-                    pool.insert(0, _Connection(self._endpoint, min(self._timeout, _left(deadline))))
             except (paramiko.SSHException, EOFError, OSError) as error:
-                connection.close()
-                if _left(deadline) < 1:
+                # of two threads that are refused at once, only one gets the error that says so
+                if connection.transport.is_active() and "Timeout" not in str(error):
+                    refused += 1
+                else:
+                    broken += 1
+                    connection.close()
+                given_up = refused > 2 * _REFUSALS or broken > 1 or _left(deadline) < 1
+                if given_up or (refused and not may_add):
                     raise connect_error(self._endpoint, str(error)) from error
             else:
                 return _ChannelProcess(channel, self._endpoint)
-        raise connect_error(self._endpoint, "the node opens no channel")
+            if refused == _REFUSALS:
+                with self._lock:
+                    pool.insert(0, _Connection(self._endpoint, min(self._timeout, _left(deadline))))
+            elif refused:
+                # a server frees a session a moment after the channel of its command is closed
+                time.sleep(_REFUSAL_SECONDS)
 
     def _usable(self, pool: list[_Connection], deadline: float) -> _Connection:
         """The pool's first live connection, or a new one; the lock is held."""
@@ -305,6 +319,8 @@ class _ChannelProcess:
     def execute(self, command: bytes) -> None:
         """Start the command."""
         self._channel.exec_command(command)
+        # set once more when the node closes the channel
+        self._channel.event.clear()
 
     def start_draining(self) -> None:
         """Keep the tail of stderr from now on: both outputs share one window."""
@@ -376,6 +392,9 @@ class _ChannelProcess:
                 stdout.append(chunk)
             helpers[0].join(_left(deadline))
             code = self.wait(_left(deadline))
+            if not self._channel.closed:
+                # the node counts the session until it has closed it itself
+                self._channel.event.wait(min(_CLOSE_SECONDS, _left(deadline)))
         except TimeoutError as error:
             raise ConnectError("the command did not end in time") from error
         finally:
