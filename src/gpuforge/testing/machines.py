@@ -24,7 +24,7 @@ LINK = "gpuforge.testing.machines:FileLink"
 
 
 class FileLink:
-    """A machine's link to a cloud that is a folder of small files: ``<id>.wanted.json`` in, ``<id>.events`` out."""
+    """A link to a cloud that is a folder of small files: ``<id>.wanted.json`` in, ``<id>.events`` out."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

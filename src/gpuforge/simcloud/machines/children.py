@@ -43,7 +43,7 @@ class Children:
         self._known: dict[int, tuple[subprocess.Popen[bytes], asyncio.Future[int]]] = {}
         self._loop.add_signal_handler(signal.SIGCHLD, self.reap)
 
-    def start(  # noqa: PLR0913 - what a process is started with
+    def start(
         self,
         argv: Sequence[str],
         *,
@@ -57,8 +57,7 @@ class Children:
     ) -> Child:
         """Start ``argv`` in a session of its own.
 
-        Args:
-            terminal: stdin is a terminal that becomes the session's own.
+        With ``terminal``, stdin is a terminal and becomes the session's own.
 
         Raises:
             OSError: It cannot be started.

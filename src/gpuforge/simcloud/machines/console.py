@@ -1,4 +1,4 @@
-"""The serial console: what the machine says before anyone can log in, so that a failed boot can be explained."""
+"""The serial console: what a machine says before anyone can log in, so that a failed boot is explained."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def gpu_lines(spec: MachineSpec, host_cpus: int) -> list[str]:
     name, gib, count = spec.accelerator
     lines = [f"{count} x NVIDIA {name} ({gib} GiB): reported by nvidia-smi, computed on the CPU"]
     if count > host_cpus:
-        lines.append(
-            f"GPUs capped: {count} ranks per node asked, {host_cpus} started (this host has {host_cpus} cores)"
-        )
+        lines.append(f"GPUs capped: {host_cpus} ranks of {count} per node, as many as this host has cores")
     return lines
 
 

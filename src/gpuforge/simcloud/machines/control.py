@@ -35,15 +35,15 @@ _BOOT_PATIENCE_SECONDS = 120
 # What a supervisor may know of the process that started it: enough to run Python and to reach a package
 # index, nothing that opens a door. A machine's own environment is narrower still (environment.py).
 _PASSED = (
-    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV",
-    "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ",
+    "VIRTUAL_ENV", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 _PASSED_PREFIXES = ("COVERAGE_", "PIP_")
 
 
 def login_user(ssh_server: str, wanted: str) -> str:
-    """The name to log in with: OpenSSH's sshd lets in only the account it runs as, asyncssh whom it is told to."""
+    """The name to log in with: OpenSSH's sshd lets in only the account it runs as."""
     return getpass.getuser() if ssh_server == "openssh" else wanted
 
 
@@ -137,7 +137,7 @@ def _launch(words: str, locks: Sequence[int], folder: Path) -> list[int]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the machine's supervisor lives: it holds a lock that ends with it, whatever becomes of its pid."""
+    """Whether the machine's supervisor lives: it holds a lock that ends with it, whoever has its pid then."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

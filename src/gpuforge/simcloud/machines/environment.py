@@ -41,9 +41,9 @@ __all__ = [
 _FROM_HOST = (
     "LD_LIBRARY_PATH", "TZ", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "PIP_CERT", "PIP_CONSTRAINT", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_PREFER_BINARY", "PIP_PROXY", "PIP_RETRIES",
-    "PIP_TIMEOUT", "PIP_TRUSTED_HOST",
+    "PIP_CERT", "PIP_CONSTRAINT", "PIP_DEFAULT_TIMEOUT", "PIP_DISABLE_PIP_VERSION_CHECK",
+    "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_NO_INDEX", "PIP_PREFER_BINARY",
+    "PIP_PROXY", "PIP_RETRIES", "PIP_TIMEOUT", "PIP_TRUSTED_HOST",
 )  # fmt: skip
 _USER_INFO = re.compile(r"//[^/\s]*@")
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -106,8 +106,7 @@ def omp_threads(vcpus: int, gpus: int, host_cpus: int) -> int:
 def machine_environment(spec: MachineSpec, place: Place, environ: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a command on the machine.
 
-    Args:
-        environ: The host's, of which little passes.
+    Little of ``environ``, the host's, passes.
     """
     gpus = 0 if spec.accelerator is None else spec.accelerator[2]
     return from_host(environ) | {
@@ -144,7 +143,7 @@ def _short_link(target: Path) -> Path:
 
 
 def short_temporary(folder: Path) -> Path:
-    """The machine's TMPDIR; behind a short symbolic link where its own path is too long for a socket's name."""
+    """The machine's TMPDIR, behind a short symbolic link where its path is too long for a socket's name."""
     target = folder / "tmp"
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     if len(os.fsencode(target)) <= _LONGEST_TEMPORARY:

@@ -13,14 +13,13 @@ import hashlib
 import importlib.resources
 import importlib.util
 import json
-import os
 import shlex
 import shutil
 import site
-import subprocess
 import sys
 import sysconfig
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +36,7 @@ _LARGEST_SCRIPT = 64 * 1024
 _LONGEST_SHEBANG = 120
 # it would need gpuforge's own way of being installed; nothing on a machine calls it
 _NOT_REPEATED = {"gpuforge"}
+_PIP_SCRIPT = "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "timeout")
 
 
@@ -152,13 +152,13 @@ def ensure_image(cloud_folder: Path, image: str, interpreter: Interpreter) -> Im
     own_packages = venv / "lib" / f"python{interpreter.version}" / "site-packages"
     if not (venv / "pyvenv.cfg").exists():
         _bare_venv(venv, interpreter, interpreter.packages)
+    wheel = None if _has_pip([own_packages, *interpreter.packages]) else _bundled_pip()
+    if wheel is not None:
+        _unpack_pip(wheel, venv, own_packages)
     shims = _ensure_shims(folder)
     sources = [venv / "bin", interpreter.scripts]
     key = _fingerprint([*sources, own_packages, *interpreter.packages])
     scripts = _cached_scripts(folder / "scripts.json", key, sources)
-    if not _has_pip([own_packages, *interpreter.packages]):
-        _bootstrap_pip(venv)
-        scripts = _scripts(sources)
     packages = tuple(dict.fromkeys([own_packages, *interpreter.packages]))
     return Image(venv=venv, shims=shims, packages=packages, scripts=scripts, interpreter=interpreter)
 
@@ -177,13 +177,20 @@ def _has_pip(packages: Iterable[Path]) -> bool:
     return any((folder / "pip" / "__init__.py").exists() for folder in packages)
 
 
-def _bootstrap_pip(venv: Path) -> None:
-    """Install pip into the image where the interpreter has none; without ``ensurepip`` machines have none either."""
-    if importlib.util.find_spec("ensurepip") is None:
-        return
-    environ = {"PATH": os.defpath, "HOME": str(venv), "PIP_CONFIG_FILE": os.devnull}
-    argv = [str(venv / "bin" / "python3"), "-m", "ensurepip", "--default-pip"]
-    subprocess.run(argv, check=False, capture_output=True, env=environ)
+def _bundled_pip() -> Path | None:
+    """The wheel that Python itself brings along; some distributions leave it out."""
+    found = importlib.util.find_spec("ensurepip")
+    if found is None or found.origin is None:
+        return None
+    return next(iter(sorted(Path(found.origin).parent.glob("_bundled/pip-*.whl"))), None)
+
+
+def _unpack_pip(wheel: Path, venv: Path, packages: Path) -> None:
+    """Put pip into the image where the interpreter has none: a wheel of plain Python is its files."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    for name in ("pip", "pip3"):
+        (venv / "bin" / name).write_text(f"#!python\n{_PIP_SCRIPT}", encoding="utf-8")
 
 
 def _ensure_shims(folder: Path) -> Path:
@@ -239,6 +246,7 @@ def make_thin(venv: Path, image: Image, *, pip_config: str = "") -> None:
 
     Args:
         venv: Its folder.
+        image: What it is over.
         pip_config: Text of the environment's ``pip.conf``.
     """
     if (venv / "pyvenv.cfg").exists():

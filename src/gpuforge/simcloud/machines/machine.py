@@ -65,7 +65,7 @@ class Machine:
         marker: What its processes carry in their environment.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a machine
+    def __init__(
         self,
         *,
         spec: MachineSpec,
@@ -242,7 +242,7 @@ class Machine:
                 os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                while self.processes():
+                while self.processes():  # noqa: ASYNC110 - the kernel tells of descendants to nobody
                     await asyncio.sleep(0.05)
 
     async def _close_servers(self) -> None:

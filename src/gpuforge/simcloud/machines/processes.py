@@ -1,4 +1,4 @@
-"""Which processes belong to a machine, and ending all of them: by ancestry and by a marker in the environment.
+"""Which processes belong to a machine, and ending them all: by ancestry and by a marker in the environment.
 
 A daemonised child survives the supervisor that adopted it, so ancestry alone is not enough; a child that
 cleared its environment carries no marker, so the marker alone is not enough either. Nothing that has neither
@@ -57,7 +57,7 @@ class Process:
 
 
 def become_subreaper() -> bool:
-    """Adopt every orphan below this process, so that none escapes to PID 1; False where there is no such thing."""
+    """Adopt every orphan below this process, so that none escapes to PID 1; False where that cannot be."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -92,7 +92,7 @@ def _one(pid: int) -> Process | None:
 
 
 def table_from_ps(argv: Iterable[str] = _PS) -> list[Process]:
-    """The process table where there is no ``/proc``: from ``ps``, whose command column ends with the environment."""
+    """The process table from ``ps``, whose command column ends with the environment: without ``/proc``."""
     done = subprocess.run(list(argv), capture_output=True, check=False)
     rows = []
     for line in done.stdout.splitlines():

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the public methods are asyncssh's, each with a check before it
 """File transfer on a simulated machine: paths begin in its HOME, and nothing outside its folder is changed.
 
 Reading follows the machine's own view of the host (isolation level 0); every change is checked against the
@@ -13,15 +14,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from typing_extensions import override
-else:
-
-    def override(function: Callable) -> Callable:
-        """Python 3.11 has no ``typing.override``."""
-        return function
-
+    from collections.abc import Awaitable
 
 __all__ = ["MachineSFTP", "lies_inside"]
 
@@ -30,7 +23,9 @@ def lies_inside(path: str | bytes, folder: Path, *, follow: bool) -> bool:
     """Whether a change at ``path`` stays below ``folder``.
 
     Args:
-        follow: The change goes through a symbolic link at the path itself, such as a write; a removal does not.
+        path: Absolute.
+        folder: The machine's.
+        follow: The change goes through a symbolic link at the path itself: a write does, a removal does not.
     """
     text = os.fsdecode(path)
     parent, name = os.path.split(text)
@@ -50,16 +45,13 @@ class MachineSFTP(asyncssh.SFTPServer):
         self._home = os.fsencode(home)
         self._folder = folder
 
-    @override
     def exit(self) -> None:
         # without an exit status scp reports failure after a good copy
         self.channel.exit(0)
 
-    @override
     def map_path(self, path: bytes) -> bytes:
         return os.path.normpath(path) if path.startswith(b"/") else os.path.join(self._home, path)  # noqa: PTH118
 
-    @override
     def reverse_map_path(self, path: bytes) -> bytes:
         return path
 
@@ -69,69 +61,56 @@ class MachineSFTP(asyncssh.SFTPServer):
                 shown = path.decode(errors="replace")
                 raise asyncssh.SFTPPermissionDenied(f"{shown} lies outside the simulated machine's folder")
 
-    @override
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         if pflags & ~asyncssh.FXF_READ:
             self._check(path, follow=True)
         return super().open(path, pflags, attrs)
 
-    @override
     def open56(self, path: bytes, desired_access: int, flags: int, attrs: asyncssh.SFTPAttrs) -> object:
         self._check(path, follow=True)
         return super().open56(path, desired_access, flags, attrs)
 
-    @override
-    def setstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+    def setstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> Awaitable[None] | None:
         self._check(path, follow=True)
         return super().setstat(path, attrs)
 
-    @override
-    def lsetstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+    def lsetstat(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> Awaitable[None] | None:
         self._check(path)
         return super().lsetstat(path, attrs)
 
-    @override
-    def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> object:
+    def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> Awaitable[None] | None:
         self._check(os.fsencode(getattr(file_obj, "name", b"/")), follow=True)
         return super().fsetstat(file_obj, attrs)
 
-    @override
-    def remove(self, path: bytes) -> object:
+    def remove(self, path: bytes) -> Awaitable[None] | None:
         self._check(path)
         return super().remove(path)
 
-    @override
-    def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> object:
+    def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> Awaitable[None] | None:
         self._check(path)
         return super().mkdir(path, attrs)
 
-    @override
-    def rmdir(self, path: bytes) -> object:
+    def rmdir(self, path: bytes) -> Awaitable[None] | None:
         self._check(path)
         return super().rmdir(path)
 
-    @override
-    def rename(self, oldpath: bytes, newpath: bytes) -> object:
+    def rename(self, oldpath: bytes, newpath: bytes) -> Awaitable[None] | None:
         self._check(oldpath, newpath)
         return super().rename(oldpath, newpath)
 
-    @override
-    def posix_rename(self, oldpath: bytes, newpath: bytes) -> object:
+    def posix_rename(self, oldpath: bytes, newpath: bytes) -> Awaitable[None] | None:
         self._check(oldpath, newpath)
         return super().posix_rename(oldpath, newpath)
 
-    @override
     def symlink(self, oldpath: bytes, newpath: bytes) -> None:
         # what a link says is its content; what goes through it is checked when it goes
         self._check(newpath)
         Path(os.fsdecode(self.map_path(newpath))).symlink_to(os.fsdecode(oldpath))
 
-    @override
     def readlink(self, path: bytes) -> bytes:
         return os.fsencode(os.readlink(self.map_path(path)))  # noqa: PTH115 - the text as it stands
 
-    @override
-    def link(self, oldpath: bytes, newpath: bytes) -> object:
+    def link(self, oldpath: bytes, newpath: bytes) -> Awaitable[None] | None:
         # a hard link to a file outside would be a way to write to it
         self._check(oldpath, follow=True)
         self._check(newpath)

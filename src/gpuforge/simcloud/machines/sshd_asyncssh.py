@@ -16,7 +16,6 @@ import pty
 import signal
 import struct
 import termios
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -25,7 +24,8 @@ from gpuforge.simcloud.machines.sftp import MachineSFTP, lies_inside
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from gpuforge.simcloud.machines.children import Child, Children
 
@@ -48,7 +48,7 @@ class AsyncSSHServer:
         environ: The whole environment of a command.
     """
 
-    def __init__(  # noqa: PLR0913 - what a server is made of
+    def __init__(
         self,
         *,
         user: str,
@@ -143,9 +143,7 @@ class _Gate(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return self._server.admits(username, key)
 
-    def connection_requested(  # noqa: D102 - asyncssh's signature
-        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> Any:  # noqa: ARG002
+    def connection_requested(self, dest_host: str, dest_port: int, *_origin: object) -> Any:
         return self._forward(dest_host, dest_port)
 
     async def _forward(self, host: str, port: int) -> Any:
@@ -205,7 +203,7 @@ class _Session(abc.ABC):
     async def _until_ended(
         self, child: Child, outputs: list[asyncio.Task[None]], inputs: asyncio.Task[None]
     ) -> None:
-        """Give the exit code back once the command ended and its output is delivered; or stop when nobody listens."""
+        """Give the exit code back once the command ended and its output is out; stop if nobody listens."""
 
         async def all_done() -> int:
             await asyncio.gather(*outputs)
@@ -279,8 +277,8 @@ class _Session(abc.ABC):
                 return False  # the command reads no more
         return True
 
-    def _resized(self, change: asyncssh.TerminalSizeChanged) -> None:
-        """Pipes have no size."""
+    def _resized(self, change: asyncssh.TerminalSizeChanged) -> None:  # noqa: B027 - pipes have no size
+        """The client's window changed."""
 
 
 class _Pipes(_Session):
@@ -401,7 +399,12 @@ def _signal_group(pid: int, name: str) -> None:
 async def _ready(descriptor: int, add: Callable[..., object], remove: Callable[[int], object]) -> None:
     """Wait until the descriptor can be read or written."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    add(descriptor, lambda: future.done() or future.set_result(None))
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    add(descriptor, settle)
     try:
         await future
     finally:

@@ -44,13 +44,17 @@ def find_sshd() -> Path | None:
     return Path(found).absolute() if found else None
 
 
+def _make_privilege_folder() -> None:
+    """As root, sshd wants an empty folder for the processes it strips of rights."""
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+
+
 def _find_sftp() -> str | None:
     return next((place for place in _SFTP_PLACES if os.access(place, os.X_OK)), None)
 
 
-def render_config(  # noqa: PLR0913 - one line each
-    *, folder: Path, home: Path, host: str, port: int, wrapper: Path, sftp: str | None
-) -> str:
+def render_config(*, folder: Path, home: Path, host: str, port: int, wrapper: Path, sftp: str | None) -> str:
     """``sshd_config`` of one machine; ``folder`` holds the host key and ``authorized_keys``."""
     lines = [
         f"ListenAddress {host}:{port}",
@@ -156,8 +160,7 @@ class OpenSSHServer:
         )
         specfile.replace_text(config, text)
         log = self._folder / "sshd.log"
-        if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # privilege separation wants it
+        _make_privilege_folder()
         self._child = self._children.start(
             [str(sshd), "-D", "-f", str(config), "-E", str(log)],
             environ={"PATH": os.defpath, processes.MARKER: self._environ[processes.MARKER]},

@@ -1,7 +1,7 @@
 """The process behind one simulated machine: boots it, watches what its cloud wants of it, and powers it off.
 
-It needs nobody to end it: at the deadline, on a preemption, when it is deleted, when its row is gone, and when
-its guest says so, it powers off by itself. Started by :mod:`gpuforge.simcloud.machines.control`.
+It needs nobody to end it: it powers off by itself at the deadline, on a preemption, when it is deleted, when
+its row is gone, and when its guest says so. Started by :mod:`gpuforge.simcloud.machines.control`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PowerOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reboot:
-    """The machine boots again; ``count`` is the cloud's number of that reboot, or ``None`` when the guest asked."""
+    """The machine boots again; ``count`` is the cloud's number of it, ``None`` when the guest asked."""
 
     count: int | None
 
@@ -76,22 +76,22 @@ def decide(
     desired: Desired, now: datetime, *, reboots_done: int, guest: GuestWish | None
 ) -> PowerOff | Reboot | None:
     """What to do now; the first reason that holds, the most final first."""
-    if desired.wanted is Wanted.GONE:
-        return PowerOff(reason="deleted", grace_seconds=0)
-    if desired.deadline is not None and now >= desired.deadline:
-        return PowerOff(reason="deadline", grace_seconds=_SOFT_OFF_SECONDS)
-    if desired.preempt_at is not None and now >= desired.preempt_at:
-        return PowerOff(reason="preempted", grace_seconds=_PREEMPTION_SECONDS)
-    if desired.wanted is Wanted.STOP:
-        return PowerOff(reason="stopped", grace_seconds=_PREEMPTION_SECONDS)
-    due = guest if guest is not None and now >= guest.due else None
-    if due is not None and due.action == "poweroff":
-        return PowerOff(reason="guest", grace_seconds=_SOFT_OFF_SECONDS)
-    if desired.wanted is Wanted.REBOOT and desired.reboot_count != reboots_done:
-        return Reboot(count=desired.reboot_count)
-    if due is not None:
-        return Reboot(count=None)
-    return None
+
+    def past(moment: datetime | None) -> bool:
+        return moment is not None and now >= moment
+
+    asked = guest.action if guest is not None and past(guest.due) else ""
+    reboots = desired.wanted is Wanted.REBOOT and desired.reboot_count != reboots_done
+    reasons: list[tuple[bool, PowerOff | Reboot]] = [
+        (desired.wanted is Wanted.GONE, PowerOff(reason="deleted", grace_seconds=0)),
+        (past(desired.deadline), PowerOff(reason="deadline", grace_seconds=_SOFT_OFF_SECONDS)),
+        (past(desired.preempt_at), PowerOff(reason="preempted", grace_seconds=_PREEMPTION_SECONDS)),
+        (desired.wanted is Wanted.STOP, PowerOff(reason="stopped", grace_seconds=_PREEMPTION_SECONDS)),
+        (asked == "poweroff", PowerOff(reason="guest", grace_seconds=_SOFT_OFF_SECONDS)),
+        (reboots, Reboot(count=desired.reboot_count)),
+        (asked == "reboot", Reboot(count=None)),
+    ]
+    return next((step for holds, step in reasons if holds), None)
 
 
 def notice_shows(desired: Desired, now: datetime) -> bool:
@@ -172,7 +172,7 @@ class Supervisor:
         return await loop.run_in_executor(self._thread, lambda: call(*words, **named))
 
     async def _poll(self, machine: Machine) -> None:
-        """Keep what is wanted fresh; an unreachable cloud leaves the last word standing, its deadline included."""
+        """Keep what is wanted fresh; while the cloud is silent its last word stands, deadline included."""
         said = ""
         while True:
             try:

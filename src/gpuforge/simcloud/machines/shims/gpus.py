@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Gpu", "gpus_of", "main", "render_list", "render_query", "render_table"]
 
@@ -38,7 +39,7 @@ _NO_DRIVER = (
 class Gpu:
     """One simulated GPU, idle."""
 
-    def __init__(self, index: int, model: str, gib: int, machine: dict) -> None:
+    def __init__(self, index: int, model: str, gib: int, machine: dict[str, Any]) -> None:
         product = _PRODUCTS.get(model, ("NVIDIA " + model, gib * 1024, "8.0"))
         self.index = index
         self.name, self.total, self.capability = product
@@ -49,24 +50,26 @@ class Gpu:
         digest = hashlib.sha256("{}/{}".format(machine.get("instance_id"), index).encode()).hexdigest()
         parts = (digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32])
         self.uuid = "GPU-" + "-".join(parts)
-        self.bus = "00000000:00:{:02X}.0".format(4 + index)
+        self.bus = f"00000000:00:{4 + index:02X}.0"
 
     def field(self, name: str) -> str | None:
         """The value of one queried field without its unit; ``None`` for a field that does not exist."""
         values = {
-            "index": self.index, "name": self.name, "gpu_name": self.name, "uuid": self.uuid, "gpu_uuid": self.uuid,
-            "count": "", "driver_version": self.driver, "compute_cap": self.capability, "pstate": "P8",
-            "pci.bus_id": self.bus, "gpu_bus_id": self.bus, "serial": "[N/A]", "compute_mode": "Default",
-            "persistence_mode": "Enabled", "mig.mode.current": "[N/A]", "ecc.mode.current": "[N/A]",
+            "index": self.index, "name": self.name, "gpu_name": self.name, "uuid": self.uuid,
+            "gpu_uuid": self.uuid, "count": "", "driver_version": self.driver, "compute_cap": self.capability,
+            "pstate": "P8", "pci.bus_id": self.bus, "gpu_bus_id": self.bus, "serial": "[N/A]",
+            "compute_mode": "Default", "persistence_mode": "Enabled",
+            "mig.mode.current": "[N/A]", "ecc.mode.current": "[N/A]",
             "memory.total": self.total, "memory.used": 0, "memory.free": self.total, "memory.reserved": 0,
             "utilization.gpu": 0, "utilization.memory": 0, "temperature.gpu": 34, "fan.speed": "[N/A]",
-            "power.draw": "16.00", "power.limit": "72.00", "clocks.sm": 210, "clocks.gr": 210, "clocks.mem": 405,
+            "power.draw": "16.00", "power.limit": "72.00",
+            "clocks.sm": 210, "clocks.gr": 210, "clocks.mem": 405,
             "timestamp": time.strftime("%Y/%m/%d %H:%M:%S.000"),
         }  # fmt: skip
         return str(values[name]) if name in values else None
 
 
-def gpus_of(machine: dict) -> list:
+def gpus_of(machine: dict[str, Any]) -> list[Gpu]:
     """The GPUs a machine was rented with."""
     shape = machine.get("accelerator")
     if not shape:
@@ -79,7 +82,7 @@ def _unit(field: str) -> str:
     return next((unit for unit, starts in _UNITS.items() if field.startswith(starts)), "")
 
 
-def render_query(gpus: list, fields: list, options: set) -> str:
+def render_query(gpus: list[Gpu], fields: list[str], options: set[str]) -> str:
     """``--query-gpu`` as CSV; ``options`` are ``noheader`` and ``nounits``.
 
     Raises:
@@ -87,9 +90,7 @@ def render_query(gpus: list, fields: list, options: set) -> str:
     """
     lines = []
     if "noheader" not in options:
-        titles = [
-            f if "nounits" in options or not _unit(f) else "{} [{}]".format(f, _unit(f)) for f in fields
-        ]
+        titles = [f if "nounits" in options or not _unit(f) else f"{f} [{_unit(f)}]" for f in fields]
         lines.append(", ".join(titles))
     for gpu in gpus:
         row = []
@@ -103,12 +104,12 @@ def render_query(gpus: list, fields: list, options: set) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_list(gpus: list) -> str:
+def render_list(gpus: list[Gpu]) -> str:
     """``-L``."""
-    return "".join("GPU {}: {} (UUID: {})\n".format(gpu.index, gpu.name, gpu.uuid) for gpu in gpus)
+    return "".join(f"GPU {gpu.index}: {gpu.name} (UUID: {gpu.uuid})\n" for gpu in gpus)
 
 
-def render_table(gpus: list) -> str:
+def render_table(gpus: list[Gpu]) -> str:
     """The default table."""
     first = gpus[0]
     rule = "+" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "+"
@@ -125,12 +126,10 @@ def render_table(gpus: list) -> str:
         double,
     ]
     for gpu in gpus:
-        memory = "{}MiB / {}MiB".format(0, gpu.total)
+        usage = f"0MiB / {gpu.total}MiB"
         lines += [
-            "| {:>3}  {:<26.26} On       | {:<16} Off    | {:>20} |".format(
-                gpu.index, gpu.name, gpu.bus, "N/A"
-            ),
-            "| N/A   34C    P8              16W /  72W | {:>22} | {:>8}      Default |".format(memory, "0%"),
+            f"|{gpu.index:>4}  {gpu.name:<28.28}   On  |   {gpu.bus:<16} Off |                  N/A |",
+            f"| N/A   34C    P8              16W /  72W |{usage:>23} |       0%      Default |",
             rule,
         ]
     lines += [
@@ -143,15 +142,16 @@ def render_table(gpus: list) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _machine() -> dict:
+def _machine() -> dict[str, Any]:
     path = Path(os.environ.get("GPUFORGE_MACHINE_ROOT", ".")) / "machine.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        machine: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return machine
 
 
-def _option(words: list, *names: str) -> str | None:
+def _option(words: list[str], *names: str) -> str | None:
     for position, word in enumerate(words):
         key, has_value, value = word.partition("=")
         if key in names:
@@ -159,7 +159,7 @@ def _option(words: list, *names: str) -> str | None:
     return None
 
 
-def _chosen(gpus: list, words: list) -> list:
+def _chosen(gpus: list[Gpu], words: list[str]) -> list[Gpu]:
     wanted = _option(words, "-i", "--id")
     if not wanted:
         return gpus
@@ -167,7 +167,7 @@ def _chosen(gpus: list, words: list) -> list:
     return [gpu for gpu in gpus if {str(gpu.index), gpu.uuid, gpu.bus} & set(names)]
 
 
-def main(words: list) -> int:
+def main(words: list[str]) -> int:
     """Answer as nvidia-smi does; returns the exit code."""
     everything = gpus_of(_machine())
     if not everything:
@@ -183,7 +183,7 @@ def main(words: list) -> int:
         try:
             sys.stdout.write(render_query(gpus, [field.strip() for field in query.split(",")], options))
         except KeyError as error:
-            sys.stdout.write('Field "{}" is not a valid field to query.\n\n'.format(error.args[0]))
+            sys.stdout.write(f'Field "{error.args[0]}" is not a valid field to query.\n\n')
             return 2
     elif _option(words, "--query-compute-apps", "--query-apps") is not None:
         sys.stdout.write("" if "noheader" in options else "no running processes\n")

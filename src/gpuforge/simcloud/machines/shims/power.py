@@ -110,8 +110,8 @@ def _power(name: str, words: list[str]) -> int:
         return 0
     action, after = plan_power(name, words)
     _ask(action, after)
-    when = "in {:g} s".format(after) if after else "now"
-    sys.stderr.write("simulated machine: {} {}\n".format(action, when))
+    when = f"in {after:g} s" if after else "now"
+    sys.stderr.write(f"simulated machine: {action} {when}\n")
     return 0
 
 
@@ -123,7 +123,7 @@ def _units() -> Path:
 
 def _unit_name(name: str) -> str:
     plain = name.replace("/", "-")
-    return plain[: -len(".service")] if plain.endswith(".service") else plain
+    return plain.removesuffix(".service")
 
 
 def _alive(name: str) -> int:
@@ -137,7 +137,7 @@ def _alive(name: str) -> int:
 
 def _ticks(pid: int) -> str:
     try:
-        fields = Path("/proc/{}/stat".format(pid)).read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] == "Z" else fields[19]
@@ -152,11 +152,9 @@ def _run(words: list[str]) -> int:
     folder = options.get("--working-directory") or os.environ.get("HOME") or "."
     if {"--scope", "--wait", "--pipe", "-P", "--pty", "-t"} & set(options):
         return subprocess.run(command, env=environ, cwd=folder, check=False).returncode
-    name = _unit_name(options.get("--unit") or "run-{}".format(os.getpid()))
+    name = _unit_name(options.get("--unit") or f"run-{os.getpid()}")
     if _alive(name):
-        raise UsageError(
-            "Failed to start transient service unit: Unit {}.service was already loaded.".format(name)
-        )
+        raise UsageError(f"Failed to start transient service unit: Unit {name}.service was already loaded.")
     with (_units() / (name + ".log")).open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -169,7 +167,7 @@ def _run(words: list[str]) -> int:
         )
     record = {"pid": process.pid, "ticks": _ticks(process.pid), "command": command}
     (_units() / (name + ".json")).write_text(json.dumps(record))
-    sys.stderr.write("Running as unit: {}.service\n".format(name))
+    sys.stderr.write(f"Running as unit: {name}.service\n")
     return 0
 
 
@@ -227,7 +225,7 @@ def main(words: list[str]) -> int:
             return _systemctl(rest)
         return _run(rest) if name == "systemd-run" else _power(name, rest)
     except (UsageError, OSError) as error:
-        sys.stderr.write("{}: {}\n".format(name, error))
+        sys.stderr.write(f"{name}: {error}\n")
         return 1
 
 
