@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import filecmp
 import getpass
-import json
 import os
 import random
 import shutil
@@ -51,6 +50,28 @@ cd
 exec bash -c "$SSH_ORIGINAL_COMMAND"
 """
 _NAME = "bench"
+# what the measured process does: nothing but gpuforge is imported
+_PUSH = """\
+import sys
+from pathlib import Path
+from gpuforge.models.instance import Route
+from gpuforge.node.client import NodeClient
+from gpuforge.sync.push import Root, push
+from gpuforge.transport.base import Endpoint
+from gpuforge.transport.keys import parse_host_key
+from gpuforge.transport.ssh import connect
+folder, source, port, user, remote = sys.argv[1:]
+folder = Path(folder)
+endpoint = Endpoint(
+    name="bench",
+    alias="bench.1",
+    route=Route(host="127.0.0.1", port=int(port), user=user),
+    host_key=parse_host_key((folder / "host_key.pub").read_text()),
+    folder=folder,
+)
+transport = connect(endpoint, control_dir=folder / "m")
+push(NodeClient(transport), [Root(local=Path(source), remote=remote)], folder=folder)
+"""
 
 
 class Bench(NamedTuple):
@@ -80,17 +101,6 @@ class Spent(NamedTuple):
     memory: float
 
 
-def push_once(bench: Bench, remote: str) -> None:
-    """What the measured gpuforge process does."""
-    from gpuforge.node.client import NodeClient  # noqa: PLC0415 - its cost belongs to the measured process
-    from gpuforge.sync.push import Root, push  # noqa: PLC0415
-    from gpuforge.transport.ssh import connect  # noqa: PLC0415
-
-    transport = connect(bench.endpoint(), control_dir=bench.folder / "m")
-    (report,) = push(NodeClient(transport), [Root(local=bench.source, remote=remote)], folder=bench.folder)
-    print(json.dumps({"sent": report.sent_files, "digest": report.digest}))
-
-
 def spend(argv: list[str]) -> Spent:
     """Run one process and measure it; a failure ends the benchmark."""
     began = time.perf_counter()
@@ -108,8 +118,8 @@ def tools(bench: Bench) -> dict[str, Callable[[str, bool], list[str]]]:
 
     def gpuforge(target: str, kept: bool) -> list[str]:  # noqa: FBT001 - one shape for all tools
         del kept  # the master is there, or was closed before
-        where = [str(bench.folder), str(bench.source), str(bench.home), str(bench.port)]
-        return [sys.executable, __file__, "--push-once", *where, target]
+        where = [str(bench.folder), str(bench.source), str(bench.port), getpass.getuser()]
+        return [sys.executable, "-c", _PUSH, *where, target]
 
     def rsync(target: str, kept: bool) -> list[str]:  # noqa: FBT001
         options = [] if kept else ["-o", "ControlPath=none"]
@@ -229,12 +239,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=8192, help="bytes per file")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--push-once", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.push_once:
-        folder, source, home, port, remote = options.push_once
-        push_once(Bench(Path(folder), Path(source), Path(home), int(port)), remote)
-        return
     memory_disk = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - a memory disk is meant
     with (
         tempfile.TemporaryDirectory(prefix="gfb-", dir=memory_disk) as scratch,

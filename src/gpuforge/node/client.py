@@ -46,6 +46,12 @@ _CALL = (
     f"except ImportError:\n sys.exit({_MISSING})\n"
     "agent.run()"
 )
+_RECEIVE = (
+    "import sys\n"
+    "sys.path.insert(0, sys.argv.pop(1))\n"
+    f"try:\n import receiver\nexcept ImportError:\n sys.exit({_MISSING})\n"
+    "sys.exit(receiver.main())"
+)
 # files arrive whole or not at all: the folder is renamed into place
 _PUSH = """\
 import json, os, sys
@@ -419,11 +425,17 @@ class NodeClient:
 
     @contextlib.contextmanager
     def receiver(self, argv: Sequence[str]) -> Iterator[RemoteProcess]:
-        """Run ``node/receiver.py`` with its streams open."""
-        self.ensure()
-        command = ["python3", "-I", "-S", f"{self.folder}/receiver.py", *argv]
-        with self.transport.stream(command) as process:
-            yield process
+        """Run ``node/receiver.py`` with its streams open; pushed first where it is not there."""
+        command = ["python3", "-I", "-S", "-c", _RECEIVE, self.folder, *argv]
+        for is_last in (False, True):
+            with self.transport.stream(command) as process:
+                if process.read(1):  # its first byte says that it is there: no round trip of its own
+                    yield process
+                    return
+                code = process.wait(10)
+                if code != _MISSING or is_last:
+                    raise _ended(code, process.stderr_tail(), self.rank)
+            self.push()
 
     def _ask(
         self, command: str, request: Mapping[str, Any], *, timeout_seconds: float = 60

@@ -231,13 +231,19 @@ class Tree:
 
     def look(self, paths: Iterable[bytes]) -> Dict[bytes, Entry]:
         """What is there now, of ``paths``; what is absent or behind a symlink is left out."""
-        found = {}
+        found: Dict[bytes, Entry] = {}
+        absent = set()
         for path in paths:
+            above = path.rpartition(b"/")[0]
+            if above in absent:
+                continue
             try:
                 fd, name = self.place(path)
-                found[path] = of_stat(path, os.stat(name, dir_fd=fd, follow_symlinks=False), fd)
             except OSError:
+                absent.add(above)
                 continue
+            with contextlib.suppress(OSError):
+                found[path] = of_stat(path, os.stat(name, dir_fd=fd, follow_symlinks=False), fd)
         return found
 
     def holds(self, raw: bytes) -> bool:
@@ -583,18 +589,20 @@ def load_record(path: str) -> Record:
     """A record, or an empty one where there is none or a damaged one."""
     try:
         with open(path, "rb") as source:
-            return Record(json.loads(source.readline()), zlib.decompress(source.read()))
-    except (OSError, ValueError, zlib.error):
+            head = json.loads(source.readline())
+            raw = source.read()
+        return Record(head, raw) if head["size"] == len(raw) else Record({})
+    except (OSError, ValueError, KeyError, TypeError):
         return Record({})
 
 
-def save_record(path: str, head: Dict[str, Any], entries: Iterable[Entry]) -> None:
-    """Replace a record, whole or not at all."""
+def save_record(path: str, head: Dict[str, Any], raw: bytes) -> None:
+    """Replace a record, whole or not at all; ``raw`` is encoded entries."""
     temporary = "%s.%s.tmp" % (path, os.urandom(4).hex())
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as target:
-            target.write(json.dumps(head).encode() + b"\n" + pack(encode(entries, digests=True)))
+            target.write(json.dumps({**head, "size": len(raw)}).encode() + b"\n" + raw)
         os.replace(temporary, path)
     except OSError:
         os.unlink(temporary)
@@ -792,7 +800,8 @@ class Push:
         return str(old.head["tree"]) if self._tree.holds(old.raw) else ""
 
     def _update(self, old: Record, begun: Record) -> None:
-        entries = decode(unpack(self._expect(b"M")))
+        raw = unpack(self._expect(b"M"))
+        entries = decode(raw)
         for entry in entries:
             check_name(entry.path)
         known = {**old.entries, **begun.entries}
@@ -810,7 +819,7 @@ class Push:
         plan = json.loads(self._expect(b"P"))
         incoming = Incoming(self._tree, entries, self._token)
         try:
-            self._begin(entries, begun)
+            self._begin(raw, wanted, begun)
             deleted = self._apply(plan, entries)
             finish = self._receive(incoming)
         except FullError as full:
@@ -839,11 +848,10 @@ class Push:
                 with contextlib.suppress(OSError):
                     view[path] = now._replace(extra=self._tree.digest(path))
 
-    def _begin(self, entries: List[Entry], begun: Record) -> None:
-        paths = {entry.path for entry in entries}
-        left = [entry for path, entry in begun.entries.items() if path not in paths]
+    def _begin(self, raw: bytes, wanted: Dict[bytes, Entry], begun: Record) -> None:
+        left = [entry for path, entry in begun.entries.items() if path not in wanted]
         try:
-            save_record(self._book + ".pending", {"token": self._token}, [*entries, *left])
+            save_record(self._book + ".pending", {"token": self._token}, raw + encode(left))
         except OSError as error:
             self._row(Entry(b"~/.gpuforge/sync", b"f", 0, 0, 0), error)
             raise RefusedError("cannot keep what is delivered: %s" % error.strerror) from error
@@ -899,14 +907,14 @@ class Push:
         for index, entry in enumerate(entries):
             now = incoming.done.get(index)
             if now is None and entry.kind == b"f" and entry.path in view:
-                now = entry._replace(extra=view[entry.path].extra)
+                now = Entry(entry[0], entry[1], entry[2], entry[3], entry[4], view[entry.path].extra)
             held.append(entry if now is None else now)
         tree = tree_digest(held)
         for row in clashes(self._tree, finish["pairs"]):
             self._say(message(b"R", row))
         if finish["tree"] == tree:
             head = {"state": state_digest(encode(held)), "tree": tree}
-            save_record(self._book + ".manifest", head, held)
+            save_record(self._book + ".manifest", head, encode(held, digests=True))
             os.unlink(self._book + ".pending")
         self._say(message(b"D", {"tree": tree, "deleted": deleted}))
 
@@ -973,7 +981,8 @@ def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
 
 
 def main() -> int:
-    """Serve over stdin and stdout."""
+    """Serve over stdin and stdout; the first byte out says that this program is there."""
+    os.write(1, b"+")
     gc.disable()  # a short life, and many small values that never form cycles
     os.umask(0)  # modes are set as they were sent, at creation
     source = open(0, "rb", buffering=CHUNK, closefd=False)  # noqa: SIM115 - open until the process ends

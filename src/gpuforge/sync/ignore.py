@@ -8,6 +8,7 @@ history, and a copied history would carry credentials in its configuration.
 
 from __future__ import annotations
 
+import codecs
 import operator
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from gpuforge.errors import SyncError
 from gpuforge.node.receiver import Entry, of_stat
+from gpuforge.sync.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -172,16 +174,21 @@ def _judge(root: bytes, rules: Rules) -> _Judge:
     for name in IGNORE_FILES:
         path = os.path.join(root, name.encode())  # noqa: PTH118 - bytes
         if os.path.isfile(path):  # noqa: PTH113 - bytes
-            return _Patterns(path)
+            return _IgnoreFile(path)
     if rules == "mount":
         return _Everything()
     if shutil.which("git") is None:
         path = os.path.join(root, b".gitignore")  # noqa: PTH118 - bytes
-        return _Patterns(path) if os.path.isfile(path) else _Everything()  # noqa: PTH113 - bytes
+        return _IgnoreFile(path) if os.path.isfile(path) else _Everything()  # noqa: PTH113 - bytes
     files = _git_files(root, b"")
-    if files is None or (not files and _git_ignores(root, [root])):
+    if files is None or (not files and _is_left_out_above(root)):
         return _Everything()  # no repository, or one that ignores the very folder that was asked for
     return _Git(root, files)
+
+
+def _is_left_out_above(root: bytes) -> bool:
+    has_own = os.path.lexists(os.path.join(root, b".git"))  # noqa: PTH118 - bytes
+    return not has_own and root in _git_ignores(root, [root])
 
 
 class _Everything:
@@ -193,21 +200,19 @@ class _Everything:
         return set(paths)
 
 
-class _Patterns:
+class _IgnoreFile:
     """One ignore file with git's syntax, the same with and without git on this computer."""
 
     def __init__(self, path: bytes) -> None:
-        import pathspec  # noqa: PLC0415 - start-up cost; most folders have no ignore file of ours
-
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as source:  # noqa: PTH123 - bytes
-            self._spec = pathspec.GitIgnoreSpec.from_lines(source.read().splitlines())
+        with open(path, "rb") as source:  # noqa: PTH123 - bytes
+            self._rules = Patterns(source.read().removeprefix(codecs.BOM_UTF8).split(b"\n"))
 
     def keeps_file(self, path: bytes) -> bool:
-        return not self._spec.match_file(os.fsdecode(path))
+        return not self._rules.ignores(path)
 
     def kept_folders(self, paths: list[bytes]) -> set[bytes]:
         # an ignored folder is not entered, so a later "!" cannot reach into it: git's own rule
-        return {path for path in paths if not self._spec.match_file(os.fsdecode(path) + "/")}
+        return {path for path in paths if not self._rules.ignores(path, is_folder=True)}
 
 
 class _Git:

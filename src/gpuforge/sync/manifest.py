@@ -111,9 +111,7 @@ class Local:
     def confirm(self) -> None:
         """The last complete push still holds: what was looked at again need not be next time."""
         if self.young:
-            save_record(
-                self.path, {**self.record.head, "listed": self.listed_ns}, self.record.entries.values()
-            )
+            save_record(self.path, {**self.record.head, "listed": self.listed_ns}, self.record.raw)
 
     def save(self) -> str:
         """Remember the entries as delivered; returns their tree digest."""
@@ -124,7 +122,7 @@ class Local:
             "listed": self.listed_ns,
             "newest": max((entry.mtime for entry in self.entries), default=0),
         }
-        save_record(self.path, head, self.entries)
+        save_record(self.path, head, encode(self.entries, digests=True))
         return digest
 
 

@@ -23,6 +23,7 @@ from gpuforge.node.receiver import (
     clashes,
     decode,
     digest_or_none,
+    encode,
     failed_row,
     load_record,
     make,
@@ -138,14 +139,15 @@ class _Pull:
         self._make(entries, [*plan.make, *adopted], failed)
         channel.send(message(b"Q", {"fetch": plan.fetch, "same": list(adopted)}))
         token = os.urandom(8).hex()
-        save_record(record, {"token": token}, last.entries.values())
+        save_record(record, {"token": token}, last.raw)
         incoming = Incoming(self._tree, entries, token, umask=0o777)
         try:
             tree = self._receive(incoming, entries, plan, failed)
         finally:
             incoming.discard()
             done = [*adopted.values(), *incoming.done.values()]
-            save_record(record, {}, {**last.entries, **{e.path: e for e in done}}.values())
+            known = {**last.entries, **{entry.path: entry for entry in done}}
+            save_record(record, {}, encode(known.values(), digests=True))
         failed += clashes(self._tree, [(os.fsdecode(a), os.fsdecode(b)) for a, b in collisions(done)])
         if failed:
             raise incomplete(str(self._into), failed, len(entries))

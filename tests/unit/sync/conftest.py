@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 class _Pipe:
     """What a transport gives: the near ends of two sockets."""
 
-    def __init__(self, stdin: socket.socket, stdout: socket.socket, limit: int | None) -> None:
-        self._stdin, self._stdout, self._left = stdin, stdout, limit
+    def __init__(
+        self, stdin: socket.socket, stdout: socket.socket, limit: int | None, lose: int | None
+    ) -> None:
+        self._stdin, self._stdout, self._left, self._lose = stdin, stdout, limit, lose
 
     def write(self, data: bytes) -> None:
         try:
@@ -44,7 +46,12 @@ class _Pipe:
             self._stdin.shutdown(socket.SHUT_WR)
 
     def read(self, size: int) -> bytes:
-        return self._stdout.recv(size)
+        data = self._stdout.recv(size)
+        if self._lose is not None:
+            self._lose -= len(data)
+            if self._lose < 0:
+                return b""
+        return data
 
     def stderr_tail(self) -> bytes:
         return b"said on stderr"
@@ -53,14 +60,14 @@ class _Pipe:
 class ThreadNode:
     """Runs the receiver in a thread, so that its lines count as covered; ``codes`` are its exits.
 
-    ``cut_after`` ends the connection after so many bytes to the node.
+    ``cut_after`` ends the connection after so many bytes to the node, ``lose_after`` from it.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.codes: list[int] = []
         self.cut_after: int | None = None
-        self.bytes_up = 0
+        self.lose_after: int | None = None
         home.mkdir(parents=True, exist_ok=True)
 
     def path(self, *parts: str) -> Path:
@@ -81,7 +88,7 @@ class ThreadNode:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield _Pipe(near_in, near_out, self.cut_after)
+            yield _Pipe(near_in, near_out, self.cut_after, self.lose_after)
         finally:
             near_in.close()
             near_out.close()

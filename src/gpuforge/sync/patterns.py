@@ -1,0 +1,122 @@
+"""The patterns of an ignore file, with the meaning git gives them.
+
+Own code on purpose: pathspec, the library for it, lets a pattern that matches a folder also speak for what
+lies below (``build`` then ``!src`` brings ``src/build/x`` back; git leaves it out), and takes 70 ms to load.
+Here, as in git, each path is judged by itself, the last matching pattern wins, and the caller does not enter
+a folder that is left out. A property test holds this module against git.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Patterns", "parse_pattern"]
+
+_CLASS = re.compile(rb"\[([!^]?)(\]?(?:\\.|\[:[a-z]+:\]|[^\]\\])*)\]", re.DOTALL)
+_POSIX = {
+    b"alnum": rb"A-Za-z0-9",
+    b"alpha": rb"A-Za-z",
+    b"digit": rb"0-9",
+    b"lower": rb"a-z",
+    b"upper": rb"A-Z",
+    b"space": rb"\s",
+    b"xdigit": rb"0-9A-Fa-f",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    regex: re.Pattern[bytes]
+    excludes: bool
+    folders_only: bool
+    whole_path: bool
+
+
+class Patterns:
+    """An ignore file, line by line.
+
+    >>> rules = Patterns([b"*.log", b"!keep.log", b"/data/"])
+    >>> rules.ignores(b"a/x.log"), rules.ignores(b"a/keep.log"), rules.ignores(b"data", is_folder=True)
+    (True, False, True)
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        found = [parse_pattern(line) for line in lines]
+        self._patterns = [pattern for pattern in reversed(found) if pattern is not None]
+
+    def ignores(self, path: bytes, *, is_folder: bool = False) -> bool:
+        """Whether this one path is left out; its folders are judged by calls of their own."""
+        name = path.rpartition(b"/")[2]
+        for pattern in self._patterns:
+            if pattern.folders_only and not is_folder:
+                continue
+            if pattern.regex.fullmatch(path if pattern.whole_path else name):
+                return pattern.excludes
+        return False
+
+
+def parse_pattern(line: bytes) -> _Pattern | None:
+    """One line; nothing for blanks, comments, and patterns that can never match."""
+    text = re.sub(rb"(?<!\\)[ ]+$", b"", line.rstrip(b"\r\n"))
+    if not text or text.startswith(b"#"):
+        return None
+    excludes = not text.startswith(b"!")
+    text = text if excludes else text[1:]
+    folders_only = text.endswith(b"/")
+    text = text[:-1] if folders_only else text
+    whole_path = b"/" in text
+    source = _translate(text.removeprefix(b"/"), whole_path=whole_path)
+    if source is None or not text:
+        return None
+    return _Pattern(re.compile(source, re.DOTALL), excludes, folders_only, whole_path)
+
+
+def _translate(text: bytes, *, whole_path: bool) -> bytes | None:
+    out, at = b"", 0
+    while at < len(text):
+        if text[at : at + 1] == b"*":
+            piece, at = _stars(text, at, whole_path=whole_path)
+        elif text[at : at + 1] == b"?":
+            piece, at = b"[^/]", at + 1
+        elif text[at : at + 1] == b"[":
+            match = _CLASS.match(text, at)
+            if match is None:
+                return None
+            piece, at = _character_class(match), match.end()
+        else:
+            at += text[at : at + 1] == b"\\"
+            if at == len(text):
+                return None
+            piece, at = re.escape(text[at : at + 1]), at + 1
+        out += piece
+    return out
+
+
+def _stars(text: bytes, at: int, *, whole_path: bool) -> tuple[bytes, int]:
+    end = at
+    while text[end : end + 1] == b"*":
+        end += 1
+    is_part = end - at == 2 and (at == 0 or text[at - 1 : at] == b"/") and text[end : end + 1] in (b"", b"/")
+    if not (whole_path and is_part):
+        return b"[^/]*", end
+    if end == len(text):
+        return b".*", end
+    return b"(?:.*/)?", end + 1
+
+
+def _character_class(match: re.Match[bytes]) -> bytes:
+    negated, body = match.groups()
+    body = re.sub(rb"\[:([a-z]+):\]", lambda found: _POSIX.get(found[1], b""), body)
+    body = body.replace(b"[", b"\\[")
+    if body.startswith(b"]"):
+        body = b"\\" + body
+    if negated:
+        return b"[^/" + body + b"]"
+    return (
+        b"(?!/)[" + body.replace(b"^", b"\\^", 1) + b"]" if body.startswith(b"^") else b"(?!/)[" + body + b"]"
+    )
