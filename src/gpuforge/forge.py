@@ -84,7 +84,7 @@ class Forge:
     def plan(self, task: Task, *, name: str | None = None) -> Plan:
         """What would be rented, in which order, at what price; costs and changes nothing."""
         return provision.make_plan(
-            task,
+            task.in_region(self.settings.region),
             provider=self.provider(self._flags.get("provider") or task.provider),
             cluster_name=name or task.cluster_name(),
             max_duration=task.max_duration or self.settings.max_duration,

@@ -95,7 +95,7 @@ def _unknown(name: str) -> str:
     if name in _FOREIGN:
         return f"no verb {name!r}: here it is  gpuforge {_FOREIGN[name]}"
     near = difflib.get_close_matches(name, [*COMMANDS, *_plugins()], n=1)
-    hint = f"; did you mean  gpuforge {near[0]}?" if near else "; see  gpuforge --help"
+    hint = f"; did you mean  gpuforge {near[0]}?" if near else ""
     return f"no verb {name!r}{hint}"
 
 

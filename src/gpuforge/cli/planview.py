@@ -62,7 +62,9 @@ def _price(plan: Plan, option: Option) -> tuple[str, str, str]:
     kind = str(option.offering.capacity_type).replace("_", " ")
     price = option.offering.price
     dated = f", as of {price.as_of}" if price else ""
-    most = format_usd(option.worst_case_usd)
+    # failover may end on a dearer option: the bound holds for all of them
+    known = [each.worst_case_usd for each in plan.options if each.worst_case_usd is not None]
+    most = format_usd(max(known) if len(known) == len(plan.options) else None)
     bound = f"at most {most} until {clock_time(plan.deadline)} ({span(plan.max_duration)} limit)"
     return "price", f"{format_usd(option.usd_per_hour)}/h {kind}{dated}", bound
 
