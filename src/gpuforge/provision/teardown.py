@@ -197,8 +197,9 @@ def _identify(context: Context, attempt: Try) -> list[InstanceRef]:
         listing = _list(context, refs)
     except ProviderError:
         return list(refs)  # by name then: it is this attempt's alone
-    seen = {x.ref.name: x.ref for x in listing.instances if _is_ours(context, attempt, x)}
-    return [ref if ref.instance_id else seen.get(ref.name, ref) for ref in refs]
+    ours = {x.ref.name: x.ref for x in listing.instances if _is_ours(context, attempt, x)}
+    strangers = {x.ref.name for x in listing.instances} - ours.keys()
+    return [ref if ref.instance_id else ours.get(ref.name, ref) for ref in refs if ref.name not in strangers]
 
 
 def _is_ours(context: Context, attempt: Try, instance: Instance) -> bool:

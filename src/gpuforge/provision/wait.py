@@ -126,9 +126,9 @@ def _boot(context: Context, refs: Sequence[InstanceRef]) -> list[BootReport]:
                 continue
             report = _report(context, ref)
             lacks = Waiting.BOOT if report is None else assess(report)
-            if lacks is not None:
-                missing[ref] = lacks
-            elif report is not None:
+            if report is None or lacks is not None:
+                missing[ref] = lacks or Waiting.BOOT
+            else:
                 reports[ref] = report
         if not missing:
             return [reports[ref] for ref in refs]

@@ -325,9 +325,12 @@ def test_a_full_disk_stops_before_the_request_leaves(context, cloud, make):
     pages = context.journal._connection.execute("PRAGMA page_count").fetchone()[0]
     context.journal._connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    with pytest.raises(StateError, match="cannot be used"):
+    def fill():
         for number in range(50):  # until the last page is full
             create_cluster(context, make.plan(name=f"train-{number}"), labels={})
+
+    with pytest.raises(StateError, match="cannot be used"):
+        fill()
 
     made = {vm.ref.name for vm in cloud.vms}
     intended = {

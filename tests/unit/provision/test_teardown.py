@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gpuforge.errors import CleanupError, PermissionDeniedError, ProviderUnavailableError, StateError
+from gpuforge.errors import (
+    CapacityError,
+    CleanupError,
+    PermissionDeniedError,
+    ProviderUnavailableError,
+    StateError,
+)
 from gpuforge.models.cluster import ClusterState
 from gpuforge.models.instance import Disk, InstanceState
 from gpuforge.provision.create import create_cluster
@@ -182,3 +188,62 @@ def test_an_old_cluster_of_the_same_name_does_not_take_the_new_ones_key(context,
 
     assert (paths.cluster("train") / "id_ed25519").exists()
     assert find_cluster(context.journal, "train").state is ClusterState.READY
+
+
+def test_a_cluster_whose_last_disk_went_is_closed_without_asking_for_machines_again(context, cloud, cluster):
+    labels = cloud.vms[0].body["labels"]
+    disk = Disk(provider="fake", zone="sim-a-1", name="d", disk_id="7", size_gib=50, labels=labels)
+    cloud.disks = [disk]
+    with pytest.raises(CleanupError):
+        delete_cluster(context, cluster)
+    cloud.disks = []
+
+    delete_cluster(context, cluster)
+
+    assert [call[0] for call in cloud.calls].count("delete") == 1
+    assert find_cluster(context.journal, "train") is None
+
+
+def test_machines_whose_ids_nobody_told_are_found_by_their_labels(context, cloud, make):
+    cloud.gives_ids = False
+    cloud.plan_fault("wait", CapacityError("second node missing"), applied=True)
+
+    create_cluster(context, make.plan(nodes=2), labels={})
+
+    refs = next(call[1] for call in cloud.calls if call[0] == "delete")
+    assert [ref.instance_id for ref in refs] == [vm.ref.instance_id for vm in cloud.vms[:2]]
+
+
+def test_a_stranger_under_our_name_is_not_deleted(context, cloud, make):
+    cloud.gives_ids = False
+
+    def relabel():
+        cloud.vms[0].body["labels"]["gf-journal"] = "another"
+        raise CapacityError("half a gang")
+
+    cloud.plan_fault("wait", relabel)
+
+    cluster = create_cluster(context, make.plan(), labels={})
+
+    assert cluster.attempt == 2
+    assert cloud.vms[0] in cloud.living()
+
+
+def test_when_no_list_helps_machines_without_ids_are_deleted_by_their_own_name(context, cloud, make):
+    cloud.gives_ids = False
+    cloud.plan_fault("wait", lambda: cloud.plan_fault("list", PermissionDeniedError("no list")) or fail())
+
+    def fail():
+        raise CapacityError("half a gang")
+
+    create_cluster(context, make.plan(), labels={})
+
+    assert len(cloud.living()) == 1
+
+
+def test_a_machine_the_cloud_never_heard_of_is_gone(context, cloud, cluster):
+    cloud.vms.clear()
+
+    delete_cluster(context, cluster)
+
+    assert find_cluster(context.journal, "train") is None
