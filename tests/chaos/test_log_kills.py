@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,11 +18,14 @@ from gpuforge.jobs.logs import Reconnect
 from gpuforge.models.job import JobSpec, JobState
 from gpuforge.testing.nodes import eventually, local_cluster, local_nodes
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.chaos
 
 LINES = 2000
 RUN = (
-    f"for i in $(seq {LINES}); do echo \"line $i of a log with some width to it\"; "
+    f'for i in $(seq {LINES}); do echo "line $i of a log with some width to it"; '
     "[ $((i % 50)) = 0 ] && sleep 0.01; done; exit 9"
 )
 WANTED = "".join(f"line {i} of a log with some width to it\n" for i in range(1, LINES + 1)).encode()
@@ -64,7 +67,7 @@ def client_killed_at(base: Path, into: Path, offset: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_five_clients_killed_while_streaming_lose_and_repeat_nothing(tmp_path, seed):
-    offsets = sorted(random.Random(seed).sample(range(1, len(WANTED)), 5))
+    offsets = sorted(random.Random(seed).sample(range(1, len(WANTED)), 5))  # noqa: S311 - seeded on purpose
     into = tmp_path / "seen"
     nodes = local_nodes(tmp_path, 1)
 
@@ -81,7 +84,7 @@ def test_five_clients_killed_while_streaming_lose_and_repeat_nothing(tmp_path, s
 def test_dropped_connections_are_taken_up_by_offset(tmp_path):
     nodes = local_nodes(tmp_path, 1)
     spec = JobSpec(job_id="job-1", name="drops", setup="", run=RUN)
-    drops = iter(sorted(random.Random(3).sample(range(1, len(WANTED)), 5)))
+    drops = iter(sorted(random.Random(3).sample(range(1, len(WANTED)), 5)))  # noqa: S311 - seeded on purpose
     next_drop = next(drops)
     stream = jobs.run(nodes, spec, cluster=local_cluster(1), reconnect=Reconnect(first_delay_seconds=0.01))
 
@@ -97,7 +100,9 @@ def test_dropped_connections_are_taken_up_by_offset(tmp_path):
     assert stream.records[0].exit_code == 9
 
 
-def test_a_node_that_does_not_come_back_ends_the_stream_with_how_far_it_got(tmp_path, monkeypatch, manual_clock):
+def test_a_node_that_does_not_come_back_ends_the_stream_with_how_far_it_got(
+    tmp_path, monkeypatch, manual_clock
+):
     nodes = local_nodes(tmp_path, 1)
     spec = JobSpec(job_id="job-1", name="gone", setup="", run="echo ready; sleep 60", grace_seconds=0)
     stream = jobs.run(nodes, spec, cluster=local_cluster(1), reconnect=Reconnect(clock=manual_clock))
@@ -105,10 +110,12 @@ def test_a_node_that_does_not_come_back_ends_the_stream_with_how_far_it_got(tmp_
     def refuse(*_args, **_options):
         raise ConnectError("no route to host")
 
+    pieces = iter(stream)
+    next(pieces)
+    monkeypatch.setattr(nodes[0].transport, "stream", refuse)
+    stream._open[0]._process._process.kill()
     with pytest.raises(ConnectError, match="read up to byte 6"):
-        for _ in stream:
-            monkeypatch.setattr(nodes[0].transport, "stream", refuse)
-            stream._open[0]._process._process.kill()
+        next(pieces)
     monkeypatch.undo()
 
     assert sum(manual_clock.slept) >= 300

@@ -95,7 +95,12 @@ def test_a_job_that_succeeds_leaves_its_output_and_one_record(node):
 def test_the_exit_code_of_run_is_kept(node):
     _, record = finish(node, spec_of("exit 3"))
 
-    assert (record.state, record.exit_code, record.signal, record.cause) == (JobState.FAILED, 3, None, "exit 3")
+    assert (record.state, record.exit_code, record.signal, record.cause) == (
+        JobState.FAILED,
+        3,
+        None,
+        "exit 3",
+    )
 
 
 def test_a_job_killed_by_a_signal_says_which(node):
@@ -119,7 +124,9 @@ def test_setup_runs_first_and_its_failure_ends_the_job(node):
 
 
 def test_run_follows_a_setup_that_succeeds_in_the_same_folder(node):
-    output, record = finish(node, spec_of("cat made; pwd; cd ~/sky_workdir; pwd -P", setup="echo here > made"))
+    output, record = finish(
+        node, spec_of("cat made; pwd; cd ~/sky_workdir; pwd -P", setup="echo here > made")
+    )
 
     workdir = str(home_of(node) / "workdir")
     assert output.decode().splitlines() == ["here", workdir, workdir]
@@ -142,7 +149,7 @@ def test_writing_to_dev_stderr_does_not_cut_the_log(node):
 
 
 def test_stdin_is_empty_and_holds_no_script(node):
-    output, record = finish(node, spec_of("cat; read -r line; echo \"[$line]\"; cat | wc -c"))
+    output, record = finish(node, spec_of('cat; read -r line; echo "[$line]"; cat | wc -c'))
 
     assert output.split() == [b"[]", b"0"]
     assert record.exit_code == 0
@@ -183,7 +190,9 @@ def test_bashrc_is_read_and_does_not_move_the_job(node):
 
 def test_values_reach_the_job_unchanged(node):
     spec = spec_of(
-        'printf "%s|%s" "$PLAIN" "$HIDDEN"', envs={"PLAIN": HOSTILE}, secrets={"HIDDEN": Secret(HOSTILE + "2")}
+        'printf "%s|%s" "$PLAIN" "$HIDDEN"',
+        envs={"PLAIN": HOSTILE},
+        secrets={"HIDDEN": Secret(HOSTILE + "2")},
     )
 
     output, _ = finish(node, spec)
@@ -192,7 +201,9 @@ def test_values_reach_the_job_unchanged(node):
 
 
 def test_a_secret_is_in_no_file_and_in_no_command_line(node):
-    spec = spec_of("echo ready; sleep 60", secrets={"TOKEN": Secret("s3cr3t-v4lue")}, envs={"OPEN": "visible"})
+    spec = spec_of(
+        "echo ready; sleep 60", secrets={"TOKEN": Secret("s3cr3t-v4lue")}, envs={"OPEN": "visible"}
+    )
     begin(node, spec)
 
     listing = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, check=True).stdout

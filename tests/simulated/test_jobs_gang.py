@@ -133,7 +133,8 @@ def test_a_setup_that_fails_on_one_node_ends_the_gang_and_is_named(nodes):
 
 def test_a_lost_node_ends_the_gang_and_is_named_though_another_failed_for_want_of_it(nodes):
     # node 0 fails soon after node 1 vanished, as a trainer does whose peer is gone
-    run = f"echo ready; if [ {MY_RANK} = 0 ]; then while [ ! -e ~/go ]; do sleep 0.02; done; exit 1; fi; sleep 60"
+    wait = "while [ ! -e ~/go ]; do sleep 0.02; done"
+    run = f"echo ready; if [ {MY_RANK} = 0 ]; then {wait}; exit 1; fi; sleep 60"
     begin_impatient(nodes, spec_of(run))
 
     kill_supervisor(nodes[1])

@@ -41,7 +41,7 @@ Json = Dict[str, Any]
 
 VERSION = 1
 _SELF = os.path.abspath(__file__)
-_JOB_ID = re.compile(r"^[0-9a-z][0-9a-z-]{0,63}$")
+_JOB_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,63}")
 _MARKER = "GPUFORGE_JOB_ID"  # in the environment of everything a job starts
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "busybox", "fish"}
 _CHUNK = 256 * 1024
@@ -245,7 +245,7 @@ class JobFolder:
     """Paths and the two promises of a job's folder: started at most once, exactly one exit record."""
 
     def __init__(self, root: str, job_id: str) -> None:
-        if not _JOB_ID.match(job_id):
+        if not _JOB_ID.fullmatch(job_id):
             raise AgentError("bad_request", f"{job_id!r} is not a job id")
         self.root = root
         self.job_id = job_id
@@ -397,7 +397,7 @@ def job_ids(root: str) -> List[str]:
     return sorted(
         name
         for name in names
-        if _JOB_ID.match(name) and os.path.exists(os.path.join(folder, name, "pid.json"))
+        if _JOB_ID.fullmatch(name) and os.path.exists(os.path.join(folder, name, "pid.json"))
     )
 
 
@@ -971,13 +971,13 @@ class Closed(Exception):  # noqa: N818 - not an error: the other side went
 class Line:
     """Lines of JSON over a non-blocking socket."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, received: bytes = b"") -> None:
         connection.setblocking(False)
         self.socket = connection
-        self._received = b""
+        self._received = received
 
     def send(self, message: Json) -> bool:
-        """Queue nothing: our messages are small, a peer that does not read them is as good as gone."""
+        """Nothing is queued: our messages are small, a peer that does not read them is as good as gone."""
         try:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
@@ -1007,6 +1007,17 @@ class Line:
     def close(self) -> None:
         """Give it up."""
         self.socket.close()
+
+
+def _read_line(connection: Any, received: bytes) -> Tuple[Any, bytes]:
+    """One line of JSON from a blocking socket, and what came after it."""
+    while b"\n" not in received:
+        data = connection.recv(4096)
+        if not data or len(received) > _LINE:
+            raise OSError("no answer")
+        received += data
+    line, _, rest = received.partition(b"\n")
+    return json.loads(line), rest
 
 
 def _mac(token: str, *parts: object) -> str:
@@ -1216,7 +1227,8 @@ class Head(Gang):
                 seat.line.close()
             seat.line, seat.gone = None, now
             return
-        seat.heard = now
+        if messages:
+            seat.heard = now
         for message in messages:
             self._note(rank, message)
 
@@ -1379,28 +1391,25 @@ class Member(Gang):
         if line is None:
             connection.close()
             return
-        self._line, self._joined = line, True
+        self._line, self._joined, self._heard = line, True, time.monotonic()
         for message in self._said:
             line.send(message)
         self._hear(time.monotonic())  # what the head said in the same breath is in no poll
 
     def _shake_hands(self, connection: Any) -> Optional[Line]:
         try:
-            with connection.makefile("rb") as reader:
-                nonce = json.loads(reader.readline(_LINE))["nonce"]
-                mine = os.urandom(16).hex()
-                mac = _mac(self.token, "member", nonce, self.job_id, self.rank)
-                hello = {"hello": self.rank, "mac": mac, "nonce": mine}
-                connection.sendall(json.dumps(hello).encode() + b"\n")
-                answer = json.loads(reader.readline(_LINE))
-                early = reader.peek() if hasattr(reader, "peek") else b""
+            asked, early = _read_line(connection, b"")
+            mine = os.urandom(16).hex()
+            mac = _mac(self.token, "member", asked["nonce"], self.job_id, self.rank)
+            hello = {"hello": self.rank, "mac": mac, "nonce": mine}
+            connection.sendall(json.dumps(hello).encode() + b"\n")
+            answer, early = _read_line(connection, early)
+            welcome = answer["mac"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not _same(answer.get("mac"), _mac(self.token, "head", mine, self.job_id)):
+        if not _same(welcome, _mac(self.token, "head", mine, self.job_id)):
             return None
-        line = Line(connection)
-        line._received = early  # noqa: SLF001 - what the head said in the same breath
-        return line
+        return Line(connection, early)
 
     def _hear(self, now: float) -> None:
         try:
@@ -1408,7 +1417,8 @@ class Member(Gang):
         except Closed:
             self._drop(now)
             return
-        self._heard = now
+        if messages:
+            self._heard = now
         for message in messages:
             if "roll" in message and self._line:
                 self._line.send({"ping": 1})
@@ -1558,7 +1568,7 @@ class Watcher:
         self._home = home
         self._lock = lock
         self._config: Json = {}
-        self._config_time = 0.0
+        self._config_time = (0, 0)
         self._heartbeat = 0.0
         self._sampled = 0.0
         self._cpu: Optional[Tuple[float, int]] = None
@@ -1578,9 +1588,10 @@ class Watcher:
     def _is_replaced(self) -> bool:
         path = os.path.join(self._root, "watcher.config.json")
         try:
-            changed = os.stat(path).st_mtime
+            found = os.stat(path)
         except FileNotFoundError:
             return True
+        changed = (found.st_mtime_ns, found.st_ino)  # two writes may fall into one tick of the clock
         if changed != self._config_time:
             self._config = read_json(path) or self._config
             self._config_time = changed
@@ -1663,7 +1674,7 @@ class Watcher:
         call = self._config.get("self_delete")
         if call is None:
             return  # this identity may not: the deadline ends the machine
-        self._busy = self.busy_with(time.time())
+        self._busy = self.in_use()  # somebody may have come since
         if self._busy:
             self._idle_since = None
             return
@@ -1677,7 +1688,12 @@ class Watcher:
         self._report()
 
     def busy_with(self, now: float) -> str:
-        """What keeps the machine in use, in a few words; empty when it is idle."""
+        """What keeps the machine busy, in a few words; empty when it is idle."""
+        share = self._cpu_share(now)
+        return self.in_use() or (f"CPU at {share:.0%} of a core" if share > 0.1 else "")
+
+    def in_use(self) -> str:
+        """A job, a session or a GPU at work, in a few words."""
         jobs = self._active_jobs()
         if jobs:
             return f"{len(jobs)} job{'s' if len(jobs) > 1 else ''}"
@@ -1685,10 +1701,7 @@ class Watcher:
         if session:
             return session
         gpu = gpu_utilisation()
-        if gpu > 5:
-            return f"GPU at {gpu} %"
-        share = self._cpu_share(now)
-        return f"CPU at {share:.0%} of a core" if share > 0.1 else ""
+        return f"GPU at {gpu} %" if gpu > 5 else ""
 
     def _ours(self) -> Iterator[Tuple[Process, Dict[bytes, bytes]]]:
         """Processes of this machine's user: the same HOME, the watcher itself left out."""

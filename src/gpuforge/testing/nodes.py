@@ -1,4 +1,4 @@
-"""Nodes on this computer: real agents and real jobs, in folders that play the homes of a cluster's machines."""
+"""Nodes on this computer: real agents and jobs, in folders that play the homes of a cluster's machines."""
 
 from __future__ import annotations
 
