@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["allocate", "candidate_ports", "choose_network"]
 
 _SHARED = "127.0.0.1"
+_FIRST_OCTET = 127
 _SSH_PORT = 2222
 _PORTS_OWN = range(_SSH_PORT, 9000)
 _PORTS_SHARED = range(22220, 32000)
@@ -38,7 +39,7 @@ def choose_network(draw: random.Random, platform: str) -> str:
     if platform != "linux":
         return ""
     for _ in range(_TRIES):
-        network = f"127.{draw.randint(16, 250)}.{draw.randint(0, 255)}"
+        network = f"{_FIRST_OCTET}.{draw.randint(16, 250)}.{draw.randint(0, 255)}"
         problem = _bind_problem(f"{network}.2", _SSH_PORT)
         if problem == errno.EADDRNOTAVAIL:
             return ""

@@ -112,6 +112,10 @@ class CloudLink:
                 db, [instance_id], Ending.DELETE, at=now, due=now, reason="deleted by itself: it was idle"
             )
 
+    def close(self) -> None:
+        """Let the file go."""
+        self._database.close()
+
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
