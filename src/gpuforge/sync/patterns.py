@@ -9,6 +9,7 @@ a folder that is left out. A property test holds this module against git.
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Patterns", "parse_pattern"]
 
-_CLASS = re.compile(rb"\[([!^]?)(\]?(?:\\.|\[:[a-z]+:\]|[^\]\\])*)\]", re.DOTALL)
-_POSIX = {
-    b"alnum": rb"A-Za-z0-9",
-    b"alpha": rb"A-Za-z",
-    b"digit": rb"0-9",
-    b"lower": rb"a-z",
-    b"upper": rb"A-Z",
-    b"space": rb"\s",
-    b"xdigit": rb"0-9A-Fa-f",
+_NAMED = {
+    b"alnum": string.ascii_letters + string.digits,
+    b"alpha": string.ascii_letters,
+    b"blank": " \t",
+    b"cntrl": "".join(map(chr, [*range(32), 127])),
+    b"digit": string.digits,
+    b"graph": string.ascii_letters + string.digits + string.punctuation,
+    b"lower": string.ascii_lowercase,
+    b"print": string.ascii_letters + string.digits + string.punctuation + " ",
+    b"punct": string.punctuation,
+    b"space": string.whitespace,
+    b"upper": string.ascii_uppercase,
+    b"xdigit": string.hexdigits,
 }
+
+
+_NAMED_SET = re.compile(rb"\[:([^\]]*):\]")
+_DASH, _BACKSLASH, _SLASH = b"-\\/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +93,10 @@ def _translate(text: bytes, *, whole_path: bool) -> bytes | None:
         elif text[at : at + 1] == b"?":
             piece, at = b"[^/]", at + 1
         elif text[at : at + 1] == b"[":
-            match = _CLASS.match(text, at)
-            if match is None:
+            found = _character_class(text, at + 1)
+            if found is None:
                 return None
-            piece, at = _character_class(match), match.end()
+            piece, at = found
         else:
             at += text[at : at + 1] == b"\\"
             if at == len(text):
@@ -109,14 +118,32 @@ def _stars(text: bytes, at: int, *, whole_path: bool) -> tuple[bytes, int]:
     return b"(?:.*/)?", end + 1
 
 
-def _character_class(match: re.Match[bytes]) -> bytes:
-    negated, body = match.groups()
-    body = re.sub(rb"\[:([a-z]+):\]", lambda found: _POSIX.get(found[1], b""), body)
-    body = body.replace(b"[", b"\\[")
-    if body.startswith(b"]"):
-        body = b"\\" + body
-    if negated:
-        return b"[^/" + body + b"]"
-    return (
-        b"(?!/)[" + body.replace(b"^", b"\\^", 1) + b"]" if body.startswith(b"^") else b"(?!/)[" + body + b"]"
-    )
+def _character_class(text: bytes, at: int) -> tuple[bytes, int] | None:
+    """The set that begins at ``at``, as a regex, and where it ends; nothing where it never does."""
+    negated = text[at : at + 1] in (b"!", b"^")
+    at += negated
+    chosen: set[int] = set()
+    begin, previous = at, 0  # the start of a range, 0 where none can begin
+    while at < len(text) and (at == begin or text[at : at + 1] != b"]"):
+        named = _NAMED_SET.match(text, at)
+        if named is not None:
+            if named[1] not in _NAMED:
+                return None
+            chosen |= set(_NAMED[named[1]].encode())
+            previous, at = 0, named.end()
+            continue
+        is_range = text[at] == _DASH and previous and text[at + 1 : at + 2] not in (b"", b"]")
+        at += bool(is_range)
+        at += text[at] == _BACKSLASH
+        if at == len(text):
+            return None
+        if is_range:
+            chosen |= set(range(previous, text[at] + 1))
+        else:
+            chosen.add(text[at])
+        previous, at = (0 if is_range else text[at]), at + 1
+    if at >= len(text):
+        return None
+    chosen = (set(range(256)) - chosen if negated else chosen) - {_SLASH}
+    members = b"".join(b"\\x%02x" % value for value in sorted(chosen))
+    return (b"[" + members + b"]" if members else b"(?!)"), at + 1

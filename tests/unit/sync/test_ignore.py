@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gpuforge.errors import SyncError
 from gpuforge.sync.ignore import credential_warning, listing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def write(root: Path, *paths: str) -> None:
