@@ -80,15 +80,17 @@ def wait_running(context: Context, refs: Sequence[InstanceRef]) -> tuple[Instanc
         ProviderError: It failed otherwise.
         ProvisionError: It did not end in time.
     """
-    limit = context.after(context.limits.operation)
+    # by the clock that stands still while a laptop sleeps: the cloud did not, and may be done by then
+    limit = context.clock.monotonic() + context.limits.operation
     text = f"{_who(refs)}  waiting for {Waiting.OPERATION}"
-    context.progress(Step(key="instance", text=text, deadline=limit))
+    context.progress(Step(key="instance", text=text, deadline=context.after(context.limits.operation)))
     pause = 0.25
     while True:
+        left = limit - context.clock.monotonic()
         try:
-            return context.provider.wait(refs, InstanceState.RUNNING, limit)
+            return context.provider.wait(refs, InstanceState.RUNNING, context.after(left))
         except (RateLimitError, ProviderUnavailableError) as error:
-            if context.clock.now() >= limit:
+            if context.clock.monotonic() >= limit:
                 raise _timed_out(context, refs[0], Waiting.OPERATION, str(error)) from error
             context.clock.sleep(pause)
             pause = min(pause * 2, 8.0)

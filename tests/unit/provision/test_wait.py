@@ -139,3 +139,15 @@ def test_a_slow_node_is_waited_for_without_asking_the_ready_one_again(context, c
     assert len(ready.nodes) == 2
     assert cloud.vms[0].polls == 3
     assert any(step.text.startswith(instances[1].ref.name) and "1 of 2 nodes" in step.text for step in steps)
+
+
+def test_a_laptop_that_slept_while_it_waited_goes_on_waiting(context, cloud, instances, manual_clock):
+    def sleep_for_an_hour():
+        manual_clock.jump(3600)
+        raise ProviderUnavailableError("the connection went")
+
+    cloud.plan_fault("wait", sleep_for_an_hour)
+
+    found = wait_running(context, [instance.ref for instance in instances])
+
+    assert [instance.state for instance in found] == [InstanceState.RUNNING] * 2
