@@ -16,7 +16,7 @@ _INSTALLED = find_sshd() is not None and shutil.which("ssh") is not None
 
 pytestmark = pytest.mark.skipif(
     _WITHOUT and not _INSTALLED,
-    reason="GPUFORGE_TEST_WITHOUT_SSHD=1 and no OpenSSH: transports are not tested",
+    reason="GPUFORGE_TEST_WITHOUT_SSHD=1 and no OpenSSH: not tested",
 )
 
 

@@ -135,8 +135,8 @@ def openssh_server(
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    # SetEnv alone leaves the starting folder in the passwd home, which the forced command corrects; the forced
-    # command alone lets bash read the start-up files of the person's own home, before it runs
+    # SetEnv alone leaves the starting folder in the passwd home, which the forced command corrects; the
+    # forced command alone lets bash read the start-up files of the person's own home, before it runs
     wrapper = folder / "login.sh"
     wrapper.write_text(
         f'#!/bin/sh\nexport HOME={shlex.quote(str(home))}\ncd "$HOME" || exit 1\n'
@@ -151,8 +151,9 @@ def openssh_server(
         f'{extra}\nListenAddress {host}:{port}\nHostKey "{key}"\n'
         f'AuthorizedKeysFile "{folder / "authorized_keys"}"\n'
         f'SetEnv "HOME={home}"\n'
-        f"ForceCommand {shlex.quote(str(wrapper))}\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
-        "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nPrintMotd no\nLogLevel DEBUG1\n"
+        f"ForceCommand {shlex.quote(str(wrapper))}\nPidFile none\nUsePAM no\nStrictModes no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "PermitRootLogin prohibit-password\nPrintMotd no\nLogLevel DEBUG1\n"
         "MaxSessions 10\nMaxStartups 200\nAllowTcpForwarding yes\n",
         encoding="utf-8",
     )

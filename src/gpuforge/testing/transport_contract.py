@@ -1,4 +1,7 @@
-"""What every transport does, over real SSH servers: inherit :class:`TransportContract` and name engine and server."""
+"""What every transport does, over real SSH servers.
+
+Inherit :class:`TransportContract` and name the engine and the server.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from gpuforge.transport.keys import ensure_key, fingerprint, parse_host_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gpuforge.transport.base import Endpoint, Transport
+    from gpuforge.transport.base import Endpoint, RemoteProcess, Transport
 
 __all__ = ["HOSTILE", "TransportContract"]
 
@@ -165,7 +168,9 @@ class TransportContract:
         """200 of them from 20 threads, each with its own words and exit code."""
 
         def one(number: int) -> tuple[int, bytes]:
-            done = transport.run(["sh", "-c", f"cat; echo {number}; exit {number % 7}"], stdin=b"in ")
+            done = transport.run(
+                ["sh", "-c", f'read word; echo "$word {number}"; exit {number % 7}'], stdin=b"in\n"
+            )
             return done.exit_code, done.stdout
 
         with ThreadPoolExecutor(20) as pool:
@@ -247,8 +252,7 @@ class TransportContract:
         with transport.stream(["true"]) as process:
             assert process.wait(10) == 0
             with pytest.raises(ConnectError):
-                while True:
-                    process.write(b"x" * 65536)
+                _write_for_ever(process)
 
     def test_waiting_for_a_stream_ends_with_its_time(self, transport: Transport) -> None:
         """And may be repeated."""
@@ -417,6 +421,11 @@ class TransportContract:
         with self.connected(endpoint, control_dir) as transport:
             transport.close()
             transport.close()
+
+
+def _write_for_ever(process: RemoteProcess) -> None:
+    while True:
+        process.write(b"x" * 65536)
 
 
 def _closed_port() -> int:

@@ -57,7 +57,7 @@ def host_key_error(endpoint: Endpoint, offered: str) -> HostKeyError:
             f"its cloud reported host key {fingerprint(endpoint.host_key)}\n"
             f"the node offered {offered or 'no key of kind ssh-ed25519 that it owns'}"
         ),
-        resolution="look the machine up at your cloud, then remove it with `gpuforge down` and start a new one",
+        resolution="look the machine up at your cloud, remove it with `gpuforge down`, and start a new one",
     )
 
 

@@ -43,6 +43,7 @@ _ALIVE = 0x80000005
 _OPENED = 0x80000006
 _VERSION = 4
 _NO_ESCAPE = 0xFFFFFFFF
+_ASK_SECONDS = 5.0
 _LONGEST_PACKET = 256 * 1024
 
 
@@ -124,28 +125,25 @@ def _open(
     path: Path, kind: int, body: bytes, descriptors: Sequence[int], timeout_seconds: float
 ) -> socket.socket:
     deadline = time.monotonic() + timeout_seconds
-    connection = _connect(path, deadline)
     try:
-        _send(connection, kind, body, deadline)
-        for descriptor in descriptors:
-            _send_descriptor(connection, descriptor)
-        answer, answer_body = _receive(connection, deadline)
+        connection = _connect(path, deadline)
+        try:
+            _send(connection, kind, body, deadline)
+            for descriptor in descriptors:
+                _send_descriptor(connection, descriptor)
+            _expect_opened(*_receive(connection, deadline))
+        except BaseException:
+            connection.close()
+            raise
     except TimeoutError as error:
-        connection.close()
         raise OpenTimeoutError(f"the session was not opened in {timeout_seconds:.0f} s") from error
-    except BaseException:
-        connection.close()
-        raise
-    if answer == _OPENED:
-        return connection
-    connection.close()
-    raise SessionRefusedError(_reason(answer, answer_body))
+    return connection
 
 
 def is_listening(path: Path) -> bool:
     """Whether a master holds the socket; says nothing about the network behind it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(5)
+        connection.settimeout(_ASK_SECONDS)
         try:
             connection.connect(str(path))
         except OSError:
@@ -155,7 +153,7 @@ def is_listening(path: Path) -> bool:
 
 def master_pid(path: Path) -> int | None:
     """The master's process id; ``None`` when none answers."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + _ASK_SECONDS
     try:
         with contextlib.closing(_connect(path, deadline)) as connection:
             _send(connection, _ALIVE_CHECK, b"", deadline)
@@ -167,7 +165,7 @@ def master_pid(path: Path) -> int | None:
 
 def terminate_master(path: Path) -> bool:
     """Ask the master to end, as ``ssh -O exit`` does; False when it did not agree or none answers."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + _ASK_SECONDS
     try:
         with contextlib.closing(_connect(path, deadline)) as connection:
             _send(connection, _TERMINATE, b"", deadline)
@@ -256,7 +254,9 @@ def _text(value: bytes) -> bytes:
     return struct.pack(">I", len(value)) + value
 
 
-def _reason(kind: int, body: bytes) -> str:
-    if kind in (_DENIED, _FAILURE) and len(body) >= 8:
-        return body[8:].decode(errors="replace")
-    return f"unexpected answer {kind:#x}"
+def _expect_opened(kind: int, body: bytes) -> None:
+    if kind == _OPENED:
+        return
+    if kind in (_DENIED, _FAILURE):
+        raise SessionRefusedError(body[8:].decode(errors="replace"))
+    raise SessionRefusedError(f"unexpected answer {kind:#x}")

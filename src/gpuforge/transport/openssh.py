@@ -127,9 +127,9 @@ class OpenSSHTransport:
     @contextlib.contextmanager
     def forward(self, remote_host: str, remote_port: int) -> Iterator[tuple[str, int]]:
         """A local address that leads to the remote one; see the port."""
-        self.connect()
 
         def open_channel() -> StreamProcess:
+            self.connect()  # ten idle minutes may have ended the master
             streams = Streams()
             try:
                 session = mux.open_forward(
@@ -201,7 +201,7 @@ class OpenSSHTransport:
             )
         except BaseException:
             streams.close()
-            log.unlink()
+            log.unlink(missing_ok=True)
             raise
         streams.close_far()
         return StreamProcess(streams, _ProcessEnder(process, log, self._endpoint))
@@ -219,16 +219,14 @@ class OpenSSHTransport:
 
     def _log_in(self, deadline: float) -> None:
         # A first command that leaves its master behind, not `-N`: should the user's own ssh win the race for
-        # the socket, this process ends like any command. Its log is a file: the master would hold a pipe open.
+        # the socket, this process ends like any command. Its log is a file: a master holds pipes open.
         log, file = files.open_log(self._socket)
         try:
             with file:
+                # at ERROR it would not say that no host key could be agreed on
+                options = ("LogLevel=INFO", f"ConnectTimeout={math.ceil(_left(deadline))}")
                 process = subprocess.Popen(
-                    # at ERROR it would not say that no host key could be agreed on
-                    [
-                        *self._argv(log, "LogLevel=INFO", f"ConnectTimeout={math.ceil(_left(deadline))}"),
-                        "true",
-                    ],
+                    [*self._argv(log, *options), "true"],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=file,  # a proxy command's words

@@ -1,8 +1,8 @@
 """The transport over paramiko, for computers without the OpenSSH binary.
 
 paramiko's own defaults are cured here: host keys are pinned under the instance's name and nothing else is
-consulted, no agent and no other key is tried, small packets leave at once, and the end of stdin is sent before
-the node can close the channel (an end that comes later makes OpenSSH's server drop the whole connection).
+consulted, no agent and no other key is tried, small packets leave at once, and the end of stdin is sent
+before the node can close the channel (one that comes later makes OpenSSH's server drop the whole connection).
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ _KEX = ("curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "diffie-hellman-gr
 class ParamikoTransport:
     """Implements :class:`gpuforge.transport.base.Transport`.
 
-    Short commands share one connection and streams another, as one stream may fill its connection. A connection
-    that allows no further channel is joined by one more; one that is gone is replaced before a command is sent.
+    Short commands share one connection and streams another, as one stream may fill its connection. A
+    connection that allows no further channel is joined by one more; one that is gone is replaced before a
+    command is sent.
     """
 
     def __init__(self, endpoint: Endpoint, *, timeout_seconds: float) -> None:
@@ -168,7 +169,7 @@ class ParamikoTransport:
         *,
         may_add: bool = True,
     ) -> _ChannelProcess:
-        """A channel on a connection of the pool; nothing runs before it is open, so this may be tried again."""
+        """A channel on a connection of the pool; nothing runs before it is open, so this tries again."""
         refused = broken = 0
         while True:
             with self._lock:

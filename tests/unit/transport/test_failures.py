@@ -37,7 +37,7 @@ Host key verification failed.\r
         (_CHANGED, HostKeyError),
         ("No ED25519 host key is known for fake.1 and you have requested strict checking.", HostKeyError),
         (
-            "Unable to negotiate with ::1 port 1: no matching host key type found. Their offer: rsa",
+            "Unable to negotiate with ::1: no matching host key type found. Their offer: rsa",
             HostKeyError,
         ),
         ("ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 1: incorrect signature", HostKeyError),

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -112,7 +113,6 @@ def test_a_lost_socket_is_replaced(endpoint, control_dir):
 
 def test_a_connection_that_went_silent_is_replaced(server, tmp_path, control_dir, monkeypatch):
     """As after a laptop's sleep: no session opens on it, so the command was not run."""
-    monkeypatch.setattr(openssh, "_OPEN_SECONDS", 0.3)
     with Relay((server.host, server.port)) as relay:
         route = replace(server.route, host=relay.address[0], port=relay.address[1])
         endpoint = server.endpoint(tmp_path / "cluster", route=route)
@@ -120,7 +120,7 @@ def test_a_connection_that_went_silent_is_replaced(server, tmp_path, control_dir
             transport = _connect(endpoint, control_dir)
             first = mux.master_pid(files.control_path(endpoint, control_dir))
             relay.stall()
-            monkeypatch.setattr(openssh, "_OPEN_SECONDS", 3.0)
+            monkeypatch.setattr(openssh, "_OPEN_SECONDS", 2.0)
             done = transport.run(["sh", "-c", "echo x >> count; cat count"])
             assert done.stdout == b"x\n"
             assert mux.master_pid(files.control_path(endpoint, control_dir)) != first
@@ -128,6 +128,30 @@ def test_a_connection_that_went_silent_is_replaced(server, tmp_path, control_dir
             with pytest.raises(ConnectError):
                 transport.run(["true"], timeout_seconds=0.3)
     (server.home / "count").unlink()
+
+
+def test_a_master_that_hangs_is_a_connect_error_in_time(endpoint, control_dir, monkeypatch):
+    """Its process is stopped, so it neither opens a session nor agrees to end."""
+    monkeypatch.setattr(mux, "_ASK_SECONDS", 0.2)
+    transport = _connect(endpoint, control_dir)
+    pid = mux.master_pid(files.control_path(endpoint, control_dir))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ConnectError):
+            transport.run(["true"], timeout_seconds=0.3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    assert transport.run(["echo", "back"]).stdout == b"back\n"
+
+
+def test_a_forward_outlives_its_master(endpoint, server, control_dir):
+    """The next connection has a new one."""
+    transport = _connect(endpoint, control_dir)
+    with transport.forward(server.host, server.port) as local:
+        os.kill(mux.master_pid(files.control_path(endpoint, control_dir)), signal.SIGKILL)
+        with socket.create_connection(local, timeout=20) as client:
+            assert client.recv(4) == b"SSH-"
 
 
 def test_a_session_more_than_the_server_allows_has_its_own_connection(tmp_path, control_dir):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -57,7 +58,7 @@ def test_closing_wakes_a_reader_and_a_writer(streams):
     got = []
 
     def write():
-        with pytest.raises(ConnectError):
+        with contextlib.suppress(ConnectError):
             while True:
                 process.write(b"x" * 100_000)
         got.append("writer")
