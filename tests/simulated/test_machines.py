@@ -8,8 +8,11 @@ import hashlib
 import os
 import shutil
 import socket
+import socketserver
 import subprocess
+import threading
 import time
+from pathlib import Path
 
 import paramiko
 import pytest
@@ -163,8 +166,7 @@ def test_the_environment_shows_the_machine_and_no_credential_of_the_host(machine
     assert parts["GPUFORGE_HOST"] == machine.host
     assert parts["SSH_CONNECTION"].split()[2:] == [machine.host, str(machine.port)]
     assert machine.run("pwd").stdout.decode().strip() == str(machine.home)
-    environ = open(f"/proc/{machine.pid}/environ", "rb").read() if os.path.exists("/proc") else b""  # noqa: PTH110, PTH123, SIM115
-    assert b"planted" not in environ
+    assert b"planted" not in Path(f"/proc/{machine.pid}/environ").read_bytes()
 
 
 def test_python_is_the_machines_own_and_reaches_the_hosts_packages(machine):
@@ -214,29 +216,48 @@ def test_files_travel_both_ways_and_scripts_of_copying_tools_succeed(machine, tm
     assert (machine.home / f"copy-{tool}").read_bytes() == source.read_bytes() == back.read_bytes()
 
 
-def test_a_local_forward_reaches_a_server_on_the_machines_own_address(machine):
-    script = (
-        "import os, socketserver, sys\n"
-        "class H(socketserver.BaseRequestHandler):\n"
-        "    def handle(self): self.request.sendall(b'from ' + os.environ['GPUFORGE_HOST'].encode())\n"
-        "s = socketserver.TCPServer((os.environ['GPUFORGE_HOST'], 0), H)\n"
-        "print(s.server_address[1], flush=True)\n"
-        "s.handle_request()\n"
-    )
-    server = subprocess.Popen(
-        machine.ssh("python3 -c", f'"{script}"'), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
-    port = int(server.stdout.readline())
-    target = machine.host if machine.spec.ssh_server == "openssh" else "localhost"
-    done = subprocess.run(
-        machine.ssh(extra=["-W", f"{target}:{port}"]),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    assert done.stdout == f"from {machine.host}".encode(), done.stderr
-    assert server.wait(20) == 0
-    server.stdout.close()
+class _Answer(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"hello from inside")
+
+
+def test_local_forwards_deliver_and_end_every_time(machine):
+    # both sides end at nearly the same moment, where an end of file was lost once
+    with socketserver.ThreadingTCPServer((machine.host, 0), _Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        target = machine.host if machine.spec.ssh_server == "openssh" else "localhost"
+        argv = machine.ssh(extra=["-W", f"{target}:{server.server_address[1]}"])
+        for _ in range(8):
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
+            )
+            assert done.stdout == b"hello from inside", done.stderr
+        server.shutdown()
+        thread.join()
+
+
+def test_a_forward_to_nowhere_is_refused(machine):
+    argv = machine.ssh(extra=["-W", f"{machine.host}:1"])
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 255
+
+
+def test_a_remote_forward_listens_on_the_machines_own_address(machine):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        listen = f"{machine.host}:28471" if machine.spec.ssh_server == "openssh" else "28471"
+        back = f"{listen}:127.0.0.1:{server.server_address[1]}"
+        code = "import os, socket; s = socket.create_connection((os.environ['GPUFORGE_HOST'], 28471))"
+        code += "; print(s.recv(99).decode())"
+        command = f'python3 -c "{code}"'
+        extra = ["-R", back, "-o", "ExitOnForwardFailure=yes"]
+        done = machine.run(command, extra=extra)
+        server.shutdown()
+        thread.join()
+    if machine.spec.ssh_server == "asyncssh":  # sshd binds the loopback device unless GatewayPorts says more
+        assert done.stdout == b"hello from inside\n", done.stderr
 
 
 def test_nobody_else_gets_in(machine, tmp_path):
@@ -265,11 +286,9 @@ def test_sudo_systemctl_never_reaches_the_host(machine):
 
 
 def test_apt_get_explains(machine):
-    done = machine.run(
-        "sudo apt-get update -y && sudo apt-get install -y bash && apt install no-such-thing-x"
-    )
+    done = machine.run("sudo apt-get update -y && sudo apt-get install -y bash && apt install no-such-x")
     assert done.returncode == 100
-    assert b"no-such-thing-x" in done.stderr
+    assert b"no-such-x" in done.stderr
     assert b"pip" in done.stderr
 
 
@@ -291,13 +310,16 @@ def test_metadata_is_reached_through_the_environment(machine):
 
 def test_a_lost_connection_leaves_a_silent_command_alone_and_hangs_up_a_terminal(machine):
     silent = subprocess.Popen(
-        machine.ssh("sleep 0.7; touch survived"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        machine.ssh("touch started; sleep 0.7; touch survived"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     command = "trap 'touch hung-up; exit' HUP; touch waiting; while :; do sleep 0.05; done"
     shell = subprocess.Popen(
         machine.ssh(command, extra=["-tt"]), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
-    wait_until((machine.home / "waiting").exists, what="the terminal")
+    for name in ("started", "waiting"):
+        wait_until((machine.home / name).exists, what=name)
     for one in (silent, shell):
         one.kill()
         one.wait()

@@ -98,14 +98,14 @@ def wait_until(question: Any, *, seconds: float = 20.0, what: str = "it") -> Any
     raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
-def machine_spec(folder: Path, *, public_key: str, **changes: Any) -> MachineSpec:
+def machine_spec(cloud_folder: Path, *, public_key: str, **changes: Any) -> MachineSpec:
     """A small machine with one L4; ``changes`` are fields of :class:`MachineSpec`."""
     spec = MachineSpec(
         instance_id="4711",
         name="gf-test-0-1",
         zone="sim-central-a",
         project="simulated",
-        folder=folder / "machines" / "4711",
+        folder=cloud_folder / "machines" / changes.get("instance_id", "4711"),
         addresses=("127.0.80.1",),
         ports=tuple(range(22300, 22500)),
         user=control.login_user(changes.get("ssh_server", "asyncssh"), "ubuntu"),

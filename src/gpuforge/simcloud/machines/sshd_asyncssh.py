@@ -16,16 +16,17 @@ import pty
 import signal
 import struct
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from gpuforge.simcloud.machines import forwards
 from gpuforge.simcloud.machines.sftp import MachineSFTP, lies_inside
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from gpuforge.simcloud.machines.children import Child, Children
 
@@ -144,21 +145,16 @@ class _Gate(asyncssh.SSHServer):
         return self._server.admits(username, key)
 
     def connection_requested(self, dest_host: str, dest_port: int, *_origin: object) -> Any:
-        return self._forward(dest_host, dest_port)
+        own = self._server.environ["GPUFORGE_HOST"]
+        # to the machine's own address first: its neighbours share the loopback device
+        hosts = [own, "127.0.0.1"] if dest_host in _LOOPBACK else [dest_host]
+        return forwards.open_tcp(hosts, dest_port)
 
-    async def _forward(self, host: str, port: int) -> Any:
-        """To the machine's own address first: its neighbours share the loopback device."""
-        if self._connection is None:
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the connection is gone")
-        if host in _LOOPBACK:
-            with contextlib.suppress(asyncssh.ChannelOpenError):
-                return await self._connection.forward_connection(self._server.environ["GPUFORGE_HOST"], port)
-            host = "127.0.0.1"
-        return await self._connection.forward_connection(host, port)
-
-    def unix_connection_requested(self, dest_path: str) -> bool:
+    def unix_connection_requested(self, dest_path: str) -> Any:
         # a socket of the host (Docker, an SSH agent) is not the machine's
-        return lies_inside(dest_path, self._server.folder, follow=True)
+        if not lies_inside(dest_path, self._server.folder, follow=True):
+            return False
+        return forwards.open_unix(Path(dest_path))
 
     def server_requested(self, listen_host: str, listen_port: int) -> Any:
         if self._connection is None:

@@ -129,7 +129,7 @@ def render_table(gpus: list[Gpu]) -> str:
         usage = f"0MiB / {gpu.total}MiB"
         lines += [
             f"|{gpu.index:>4}  {gpu.name:<28.28}   On  |   {gpu.bus:<16} Off |                  N/A |",
-            f"| N/A   34C    P8              16W /  72W |{usage:>23} |       0%      Default |",
+            f"| N/A   34C    P8              16W /  72W |{usage:>23} |      0%      Default |",
             rule,
         ]
     lines += [
