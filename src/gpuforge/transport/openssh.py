@@ -27,7 +27,7 @@ from gpuforge.transport.forward import serve_forward
 from gpuforge.transport.streams import StreamProcess, Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from gpuforge.errors import TransportError
@@ -40,6 +40,8 @@ _OLDEST = 8
 _PARALLEL_RUNS = 6
 # a session not opened after this is stuck on a dead connection, as after a laptop's sleep
 _OPEN_SECONDS = 15.0
+# none kept, one that was dying while it was asked, and a new one
+_OPENINGS = 3
 _LONG_SECONDS = 3600.0
 _SSH_FAILED = 255
 _EXIT_STATUS = "rtype exit-status"
@@ -128,8 +130,7 @@ class OpenSSHTransport:
     def forward(self, remote_host: str, remote_port: int) -> Iterator[tuple[str, int]]:
         """A local address that leads to the remote one; see the port."""
 
-        def open_channel() -> StreamProcess:
-            self.connect()  # ten idle minutes may have ended the master
+        def open_on_master() -> StreamProcess:
             streams = Streams()
             try:
                 session = mux.open_forward(
@@ -139,11 +140,17 @@ class OpenSSHTransport:
                     streams.far[:2],
                     timeout_seconds=self._timeout,
                 )
-            except (mux.MasterGoneError, mux.SessionRefusedError, mux.OpenTimeoutError) as error:
+            except BaseException:
                 streams.close()
-                raise connect_error(self._endpoint, str(error)) from error
+                raise
             streams.close_far()
             return StreamProcess(streams, _SessionEnder(session, self._endpoint))
+
+        def open_channel() -> StreamProcess:
+            try:
+                return self._retried(open_on_master, time.monotonic() + self._timeout + _OPEN_SECONDS)
+            except mux.SessionRefusedError as error:
+                raise connect_error(self._endpoint, str(error)) from error
 
         with serve_forward(open_channel) as address:
             yield address
@@ -154,23 +161,26 @@ class OpenSSHTransport:
     def _open(self, argv: Sequence[str], deadline: float | None) -> StreamProcess:
         command = render_command(argv)
         try:
-            return self._open_on_master(command, deadline)
-        except mux.MasterGoneError:
-            pass  # no master, or it died before the command was sent
-        except mux.OpenTimeoutError as error:
-            # ends the session for certain before it is asked for again
-            mux.terminate_master(self._socket)
-            if _left(deadline) <= 1:
-                raise connect_error(self._endpoint, str(error)) from error
+            return self._retried(lambda: self._open_on_master(command, deadline), deadline)
         except mux.SessionRefusedError:
             return self._open_alone(argv)
-        self._start_master(min(self._timeout, _left(deadline)))
-        try:
-            return self._open_on_master(command, deadline)
-        except mux.SessionRefusedError:
-            return self._open_alone(argv)
-        except (mux.MasterGoneError, mux.OpenTimeoutError) as error:
-            raise connect_error(self._endpoint, str(error)) from error
+
+    def _retried(self, opener: Callable[[], StreamProcess], deadline: float | None) -> StreamProcess:
+        """Open on the master; on a new one when it is gone or stuck, which it is before anything was run."""
+        for attempt in range(_OPENINGS):
+            if attempt:
+                self._start_master(min(self._timeout, _left(deadline)))
+            try:
+                return opener()
+            except mux.MasterGoneError as error:
+                failure: Exception = error
+            except mux.OpenTimeoutError as error:
+                failure = error
+                # ends the session for certain before it is asked for again
+                mux.terminate_master(self._socket)
+                if _left(deadline) <= 1:
+                    break
+        raise connect_error(self._endpoint, str(failure)) from failure
 
     def _open_on_master(self, command: bytes, deadline: float | None) -> StreamProcess:
         streams = Streams()
