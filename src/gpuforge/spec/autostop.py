@@ -22,9 +22,7 @@ _STOPS = (
 )
 
 
-def _autostop(value: object) -> int | Literal["default"] | None:
-    if value == "default":
-        return "default"
+def _autostop(value: object) -> int | None:
     if is_flag(value):
         if flag_of(value):
             raise ValueError(

@@ -171,9 +171,11 @@ def _compose(text: str, page: _Page) -> list[yaml.Node]:
             page.file, mark, f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
         ) from None
     except yaml.MarkedYAMLError as error:
-        # at the end of the file, what was begun says more than where it was missed
-        ends = "end of stream" in str(error.problem) or "<stream end>" in str(error.problem)
-        at = (error.context_mark if ends else None) or error.problem_mark or error.context_mark
+        # where something was begun says more than where its end was missed
+        begun = any(
+            words in str(error.problem) for words in ("end of stream", "<stream end>", "expected ':'")
+        )
+        at = (error.context_mark if begun else None) or error.problem_mark or error.context_mark
         mark = Mark(file=page.file, line=1, column=1) if at is None else page.mark(at)
         raise _error(page.file, mark, _explain(error, page.lines, mark)) from None
     return nodes

@@ -134,16 +134,19 @@ def _labels(value: object) -> dict[str, str]:
     labels: dict[str, str] = {}
     refusals: list[Refusal] = []
     for key, item in value.items():
+        on_key = True
         try:
-            labels[str(key)] = _label(str(key), item)
+            _check_label_key(str(key))
+            on_key = item is None
+            labels[str(key)] = _label_value(item)
         except ValueError as error:
-            refusals.append(Refusal(message=str(error), at=(str(key),)))
+            refusals.append(Refusal(message=str(error), at=(str(key),), on_key=on_key))
     if refusals:
         raise Refused(*refusals)
     return labels
 
 
-def _label(key: str, value: object) -> str:
+def _check_label_key(key: str) -> None:
     if not _LABEL_KEY.fullmatch(key):
         raise ValueError(
             f"{quoted(key)} cannot be a label; clouds take lower-case letters, digits, dashes and "
@@ -151,6 +154,9 @@ def _label(key: str, value: object) -> str:
         )
     if key.startswith(_OUR_LABELS):
         raise ValueError(f"{quoted(key)}: labels that begin with {_OUR_LABELS} are gpuforge's own")
+
+
+def _label_value(value: object) -> str:
     text = text_of(value)
     if not _LABEL_VALUE.fullmatch(text):
         raise ValueError(

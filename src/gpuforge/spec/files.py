@@ -13,7 +13,7 @@ from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 from gpuforge.spec.context import context_of
 from gpuforge.spec.mistakes import Refusal, Refused
 from gpuforge.spec.scalars import kind_of, text_of
-from gpuforge.spec.wording import join_or, quoted
+from gpuforge.spec.wording import join_or, printable, quoted
 
 __all__ = ["REMOTE_WORKDIR", "FileMount", "FileMounts", "Outputs", "Workdir"]
 
@@ -21,6 +21,7 @@ __all__ = ["REMOTE_WORKDIR", "FileMount", "FileMounts", "Outputs", "Workdir"]
 REMOTE_WORKDIR = "workdir"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[\w.-]+@[\w.-]+:")
+_CREDENTIALS = frozenset({".ssh", ".aws", ".gnupg", "gcloud", ".netrc", ".kube"})
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -50,8 +51,7 @@ def _workdir(value: object, info: ValidationInfo) -> Path | None:
         )
     if not text.strip():
         raise ValueError("the path is empty; write a folder, such as .")
-    path = context_of(info).expand(text)
-    _check_local(path, text)
+    path = _checked(text, info)
     if not path.is_dir():
         raise ValueError(f"{quoted(text)} is a file; the workdir is a folder")
     return path
@@ -82,7 +82,8 @@ def _filled(text: str, info: ValidationInfo) -> str | None:
     return _VARIABLE.sub(fill, text)
 
 
-def _check_local(path: Path, text: str) -> None:
+def _checked(text: str, info: ValidationInfo) -> Path:
+    path = context_of(info).expand(text)
     try:
         path.stat()
     except FileNotFoundError:
@@ -90,10 +91,11 @@ def _check_local(path: Path, text: str) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ValueError(f"{quoted(text)} cannot be read: {reason}") from None
+    return path
 
 
 def _file_mounts(value: object, info: ValidationInfo) -> tuple[FileMount, ...]:
-    if isinstance(value, (list, tuple)) and all(isinstance(item, FileMount) for item in value):
+    if isinstance(value, tuple) and all(isinstance(item, FileMount) for item in value):
         return tuple(value)
     if not isinstance(value, Mapping):
         raise Refused.saying(f"{kind_of(value)} is not a map; write remote/path: local/path lines")
@@ -110,6 +112,9 @@ def _file_mounts(value: object, info: ValidationInfo) -> tuple[FileMount, ...]:
             continue
         if remote is None or local is None:
             continue
+        if not _CREDENTIALS.isdisjoint(local.parts):
+            message = f"{printable(str(local))} looks like a credential; it is copied to every node"
+            context_of(info).note(message, at=("file_mounts", str(key)))
         if remote in mounts:
             message = f"two mounts meet at {quoted(remote)}; remove one"
             refusals.append(Refusal(message=message, at=(str(key),), on_key=True))
@@ -153,9 +158,7 @@ def _local(value: object, info: ValidationInfo) -> Path | None:
     _refuse_slash(text)
     if not text.strip():
         raise ValueError("the path is empty; write a local file or folder")
-    path = context_of(info).expand(text)
-    _check_local(path, text)
-    return path
+    return _checked(text, info)
 
 
 def _refuse_slash(text: str) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from gpuforge.spec.mistakes import Origins
+    from gpuforge.spec.mistakes import KeyPath, Origins
 
 __all__ = ["Overrides", "apply_overrides"]
 
@@ -119,23 +119,31 @@ def _merge_map(
 
 
 def _replace_place(values: dict[str, Any], place: Mapping[str, Any], origins: Origins) -> None:
-    """A place given by flags replaces every part of the file's that it rules out."""
+    """A place given by flags rules for every alternative; a region alone keeps the file's provider."""
     if not place:
         return
-    if "infra" in place or "cloud" in place:
-        gone: tuple[str, ...] = _PLACE
-    else:  # --region alone keeps the file's provider
-        gone = ("region", "zone")
-        for holder in _holders(values):
-            provider = str(getattr(holder.get("infra"), "text", holder.get("infra") or "")).split("/")[0]
-            if holder.pop("infra", None) is not None and provider != "*":
-                holder["cloud"] = provider
-    for holder in _holders(values):
-        for key in gone:
+    kept = None if "infra" in place or "cloud" in place else _named_provider(values)
+    for _, holder in _holders(values):
+        for key in _PLACE:
             holder.pop(key, None)
+    if kept is not None:
+        path, values["cloud"] = kept
+        if path in origins.marks:
+            origins.marks = {**origins.marks, ("cloud",): origins.marks[path]}
     for key, value in place.items():
         values[key] = value
         origins.flags[(key,)] = f"--{key}"
+
+
+def _named_provider(values: dict[str, Any]) -> tuple[KeyPath, Any] | None:
+    """The provider that the file names, and where."""
+    for path, holder in _holders(values):
+        if "cloud" in holder:
+            return (*path, "cloud"), holder["cloud"]
+        infra = holder.get("infra")
+        if isinstance(infra, str) and not infra.startswith("*"):
+            return (*path, "infra"), infra.split("/")[0]
+    return None
 
 
 def _set_resource(values: dict[str, Any], key: str, value: Any, flag: str, origins: Origins) -> None:
@@ -143,20 +151,24 @@ def _set_resource(values: dict[str, Any], key: str, value: Any, flag: str, origi
     resources = values.setdefault("resources", {})
     if not isinstance(resources, dict):
         return  # refused on its own
-    for holder in _holders(values)[1:]:
+    for _, holder in _holders(values)[1:]:
         holder.pop(key, None)
     resources[key] = value
     origins.flags[("resources", key)] = flag
 
 
-def _holders(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The maps that may name a place: the task, its resources, each alternative."""
-    holders = [values]
+def _holders(values: dict[str, Any]) -> list[tuple[KeyPath, dict[str, Any]]]:
+    """The maps that may name a place, and where they stand: the task, its resources, each alternative."""
+    holders: list[tuple[KeyPath, dict[str, Any]]] = [((), values)]
     resources = values.get("resources")
     if isinstance(resources, dict):
-        holders.append(resources)
+        holders.append((("resources",), resources))
         for key in ("any_of", "ordered"):
             items = resources.get(key)
             if isinstance(items, list):
-                holders.extend(item for item in items if isinstance(item, dict))
+                holders.extend(
+                    (("resources", key, index), item)
+                    for index, item in enumerate(items)
+                    if isinstance(item, dict)
+                )
     return holders

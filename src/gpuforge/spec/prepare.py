@@ -137,6 +137,7 @@ def _place_clashes(values: Mapping[str, Any], resources: Mapping[str, Any]) -> I
         if "infra" in holder and parts:
             message = f'"infra" says the whole place; remove {join_or([quoted(part) for part in parts])}'
             yield Refusal(message=message, at=(*path, parts[0]), on_key=True)
+    yield from _split_place(values, resources)
     for key in ("infra", *_PARTS):
         if key in values and key in resources:
             message = f'{quoted(key)} stands at the top and under "resources"; keep one'
@@ -147,6 +148,18 @@ def _place_clashes(values: Mapping[str, Any], resources: Mapping[str, Any]) -> I
             both = f"{quoted(providers[0][1])} or {quoted(name)}"
             message = f"one task rents from one provider in this version; keep {both}"
             yield Refusal(message=message, at=path)
+
+
+def _split_place(values: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[Refusal]:
+    """A place of which one half stands at the top and the other under ``resources``."""
+    parts = [part for part in _PARTS if part in resources]
+    if "infra" in values and parts and "infra" not in resources:
+        message = f'"infra" at the top says the whole place; remove {join_or([quoted(p) for p in parts])}'
+        yield Refusal(message=message, at=("resources", parts[0]), on_key=True)
+    parts = [part for part in _PARTS if part in values]
+    if "infra" in resources and parts and "infra" not in values:
+        message = f'"infra" says the whole place; remove {join_or([quoted(p) for p in parts])} at the top'
+        yield Refusal(message=message, at=("resources", "infra"), on_key=True)
 
 
 def _provider(holder: Mapping[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ def task_schema() -> dict[str, Any]:
     schema = Task.model_json_schema()
     schema["description"] = "What to run, on what, and for how long and how much at most."
     _tidy(schema)
+    schema["properties"]["resources"]["description"] = Task.model_fields["resources"].description
     _add_aliases(schema, "", TASK_ALIASES)
     for name in ("Alternative", "Resources"):
         _add_aliases(schema["$defs"][name], f"/$defs/{name}", RESOURCE_ALIASES)
@@ -90,5 +91,5 @@ def main() -> None:
     Path(__file__).with_name(SCHEMA_FILE).write_text(schema_text(), "utf-8")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - main() is tested
     main()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from gpuforge.errors import Mistake, SpecError
 from gpuforge.models.ids import slug
 from gpuforge.spec.values import LONGEST_DURATION, format_duration, parse_duration, parse_provider
-from gpuforge.spec.wording import counted, did_you_mean, join_or, printable, quoted
+from gpuforge.spec.wording import closest, counted, did_you_mean, join_or, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -206,8 +206,9 @@ class _Gathered:
                 self.origins[f"fake.{variable.removeprefix(_FAKE_PREFIX).lower()}"] = f"env {variable}"
             elif name in _READERS:
                 self.take(name, value, origin=f"env {variable}", where=variable)
-            elif variable not in _OTHER_VARIABLES and (hint := did_you_mean(name, _READERS)):
-                self.warnings.append(f"{variable} is no setting of gpuforge{hint.replace(name, variable)}")
+            elif variable not in _OTHER_VARIABLES and (near := closest(name, _READERS)) is not None:
+                hint = f"did you mean {_PREFIX}{near.upper()}?"
+                self.warnings.append(f"{printable(variable)} is no setting of gpuforge; {hint}")
 
 
 def _project_file(cwd: Path, environ: Mapping[str, str], gathered: _Gathered) -> Path | None:

@@ -39,8 +39,8 @@ def _cluster(*nodes: Node) -> Cluster:
     )
     return Cluster(
         name="train", uuid="u", owner="me", attempt=1, state=ClusterState.READY, nodes=nodes,
-        offering=offering, image=image, disk_gib=50, labels={}, created=NOW, deadline=NOW, usd_per_hour=None, reserved_usd=None,
-        autostop_minutes=20, ranks_per_node=1, simulated=True,
+        offering=offering, image=image, disk_gib=50, labels={}, created=NOW, deadline=NOW,
+        usd_per_hour=None, reserved_usd=None, autostop_minutes=20, ranks_per_node=1, simulated=True,
     )  # fmt: skip
 
 

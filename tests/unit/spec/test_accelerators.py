@@ -44,7 +44,7 @@ def test_the_forms_of_a_file(load, key, value, gpus, ordered):
         ("[]", {"2:17": "no GPU is named here"}),
         ("{}", {"2:17": "no GPU is named here"}),
         ("8", {"2:17": "says how many GPUs but not which"}),
-        ("yes", {"2:17": "is not"}),
+        ("yes", {"2:17": "quote it"}),
         ('""', {"2:17": "name a GPU"}),
         ("L4:1:30", {"2:17": "whole number of GPUs"}),
     ],

@@ -159,6 +159,7 @@ def test_windows_files_are_read():
         ("resources:\n  accelerators: L4: 1\n", "2:19", 'a second ": " where a value stands'),
         ("a:\n  b: 1\n c: 2\n", "3:2", "does not line up"),
         ("a\nb: 1\n", "2:2", "a line above this one has no"),
+        ("a: x\nb\nc: y\n", "2:1", "a key without"),
         ("a: [1, 2\n", "1:4", "not YAML"),
         ("a: 'x\n", "1:4", "while scanning a quoted scalar"),
         ("a: *gone\n", "1:4", "undefined alias"),
