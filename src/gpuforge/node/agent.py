@@ -1594,6 +1594,7 @@ class Watcher:
         changed = (found.st_mtime_ns, found.st_ino)  # two writes may fall into one tick of the clock
         if changed != self._config_time:
             self._config = read_json(path) or self._config
+            self._heartbeat = 0.0  # it shows at once
             self._config_time = changed
         return bool(self._config.get("agent", _SELF) != _SELF)
 

@@ -54,7 +54,7 @@ _RECEIVE = (
 )
 # files arrive whole or not at all: the folder is renamed into place
 _PUSH = """\
-import json, os, sys
+import json, os, shutil, sys
 folder = sys.argv[1]
 files = json.load(sys.stdin)
 temporary = "%s.%d.tmp" % (folder, os.getpid())
@@ -69,6 +69,7 @@ try:
 except OSError:
     if not os.path.isdir(folder):
         raise
+    shutil.rmtree(temporary)
 """
 _READ = 64 * 1024
 

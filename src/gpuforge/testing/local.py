@@ -51,7 +51,10 @@ class _LocalProcess:
 
     def read(self, size: int) -> bytes:
         assert self._process.stdout is not None
-        return os.read(self._process.stdout.fileno(), size)
+        try:
+            return os.read(self._process.stdout.fileno(), size)
+        except (OSError, ValueError) as error:  # closed from another thread
+            raise ConnectError("the command's stdout is closed") from error
 
     def lines(self) -> Iterator[bytes]:
         buffer = b""

@@ -169,7 +169,7 @@ def test_use_that_begins_at_the_last_moment_stops_the_deletion(make, service, mo
 
 
 def shell_of(home: Path, **environ: str) -> subprocess.Popen[bytes]:
-    """What an SSH server starts: a session leader with a standing input, its connection in the environment."""
+    """What an SSH server starts: a session leader with standing input and a connection in its environment."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "SSH_CONNECTION": "1 2 3 4", **environ}
     return subprocess.Popen(
         ["/bin/bash", "-c", "sleep 60; true"], env=environment, stdin=subprocess.PIPE, start_new_session=True
