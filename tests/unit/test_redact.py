@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import traceback
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuforge.redact import Redactor, Secret, redact, register
+from gpuforge.redact import Redactor, Secret, StreamRedactor, redact, register
 
 
 @pytest.mark.parametrize("show", [str, repr, "{}".format, "{!r}".format, lambda s: f"{[s]}", "%s".__mod__])
@@ -118,3 +119,78 @@ def test_no_registered_value_survives(values, before, after):
     masked = redactor.redact(before + "\x00".join(values) + after)
 
     assert not any(value in masked for value in values)
+
+
+def _streamed(values, pieces):
+    redactor = Redactor()
+    for value in values:
+        redactor.register(value)
+    stream = StreamRedactor(redactor)
+    return b"".join([*(stream.feed(piece) for piece in pieces), stream.end()])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([b"a tok", b"en b"], b"a *** b"),
+        ([b"a token", b"-and-more b"], b"a *** b"),
+        ([b"a token", b"-and-less b"], b"a ***-and-less b"),
+        ([b"to", b"ken"], b"***"),
+        ([b"token"], b"***"),
+        ([b"token-and"], b"***-and"),
+        ([b"tok"], b"tok"),
+        ([b"a token", b"token"], b"a ******"),
+        ([b"\xff token \xfe"], b"\xff *** \xfe"),
+        ([], b""),
+    ],
+)
+def test_a_value_cut_in_pieces_is_masked(pieces, shown):
+    """Also when a shorter value is its beginning."""
+    assert _streamed(["token", "token-and-more"], pieces) == shown
+
+
+def test_a_stream_without_values_passes_through():
+    """Byte by byte, with nothing held back."""
+    assert StreamRedactor(Redactor()).feed(b"any\xff\x00") == b"any\xff\x00"
+
+
+def test_what_cannot_begin_a_value_is_shown_at_once():
+    """A progress bar must not wait for its next step."""
+    redactor = Redactor()
+    redactor.register("hush-hush")
+    stream = StreamRedactor(redactor)
+
+    assert stream.feed(b"10 %\r") == b"10 %\r"
+    assert stream.feed(b"20 % h") == b"20 % "
+
+
+def test_repetition_is_never_held_back_for_long():
+    """A value of equal signs must not stop a ruler of them."""
+    redactor = Redactor()
+    redactor.register("=====")
+    stream = StreamRedactor(redactor)
+
+    shown = b"".join(stream.feed(b"===") for _ in range(1000))
+
+    assert b"=" not in shown
+    assert len(shown) >= 3 * 599
+
+
+ABC = st.text("ab", min_size=4, max_size=8)
+
+
+@given(
+    st.lists(ABC, min_size=1, max_size=3),
+    st.text("abc", max_size=60),
+    st.lists(st.integers(0, 60), max_size=6),
+)
+def test_the_cuts_of_a_stream_do_not_matter(values, text, cuts):
+    """Wherever the pieces end, the same is shown, and no value is in it."""
+    data = text.encode()
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[one:other] for one, other in itertools.pairwise(edges)]
+
+    shown = _streamed(values, pieces)
+
+    assert shown == _streamed(values, [data])
+    assert not any(value.encode() in shown for value in values)
