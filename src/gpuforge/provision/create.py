@@ -26,8 +26,8 @@ from gpuforge.models.progress import Step
 from gpuforge.provision.context import again, check_clock
 from gpuforge.provision.failover import Next, Walk, decide
 from gpuforge.provision.hold import hold
+from gpuforge.provision.removal import close_failed
 from gpuforge.provision.stockouts import Stockouts
-from gpuforge.provision.teardown import close_failed
 from gpuforge.provision.wait import wait_ready, wait_running
 from gpuforge.state import codec
 from gpuforge.state.journal import NewRow, RowKind

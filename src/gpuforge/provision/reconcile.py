@@ -1,7 +1,7 @@
 """What the journal means and what the cloud has, brought together: ``gpuforge gc``, and what ``status`` asks.
 
-Recovery re-drives: an intent without an answer is sent again, byte for byte, and what it returns is deleted
-by id. A list never proves that something is absent (protocol §6, §8).
+An interrupted create or delete is brought to its end by :mod:`gpuforge.provision.redrive`; machines that the
+journal does not know are judged by :mod:`gpuforge.provision.sweep`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gpuforge.errors import Leftover, ProviderError, ProviderUnavailableError, RateLimitError
+from gpuforge.errors import ProviderError
 from gpuforge.models.cluster import ClusterState
 from gpuforge.models.instance import InstanceState, Selector
 from gpuforge.models.progress import Step
 from gpuforge.provision.context import again
 from gpuforge.provision.hold import try_hold
+from gpuforge.provision.redrive import finish, unsettled
+from gpuforge.provision.removal import confirm_gone, gone_row, leave_nodes, remove
 from gpuforge.provision.sweep import Stray, sweep
-from gpuforge.provision.teardown import close_failed, confirm_gone, gone_row, leave_nodes, remove
-from gpuforge.state import codec
-from gpuforge.state.journal import RowKind
 from gpuforge.state.locks import is_locked
 from gpuforge.state.views import clusters, open_intents, tries
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
+    from gpuforge.errors import Leftover
     from gpuforge.models.cluster import Cluster
     from gpuforge.models.instance import Disk, Instance, InstanceRef, Listing
     from gpuforge.provision.context import Context
@@ -222,21 +222,22 @@ def _close(held: Hold, attempt: Try, *, why: str) -> list[Leftover]:
 
 def _settle(held: Hold, cluster: Cluster) -> tuple[str, list[Leftover]]:
     """Bring one cluster of the journal to where the cloud has it; says what was done, if anything."""
-    try:
-        current = _newest(held.context.journal, cluster.uuid)
-        if current.cluster.state is ClusterState.READY:
+    journal = held.context.journal
+    current = _newest(journal, cluster.uuid)
+    if current.cluster.state is ClusterState.READY:
+        try:
             return _settle_ready(held, current)
-        outcome = ""
-        leftovers: list[Leftover] = []
-        for attempt in tries(held.context.journal, cluster.uuid):
-            if attempt.is_open:
-                outcome, left = _finish(held, attempt)
-                leftovers += left
-    except ProviderError as error:
-        place = cluster.offering.zone or cluster.offering.region
-        reason = f"not settled: {error}"
-        refs = [node.ref for node in cluster.nodes]
-        return "", [Leftover(kind="instance", name=ref.name, place=place, reason=reason) for ref in refs]
+        except ProviderError as error:
+            return "", unsettled(current.live_refs, str(error))
+    outcome = ""
+    leftovers: list[Leftover] = []
+    for attempt in tries(journal, cluster.uuid):
+        if attempt.is_open:
+            ended = finish(held, attempt, why="gc")
+            outcome = ended.outcome
+            leftovers += ended.leftovers
+    if not leftovers:
+        leave_nodes(held.context, cluster.name)
     return outcome, leftovers
 
 
@@ -255,49 +256,3 @@ def _settle_ready(held: Hold, attempt: Try) -> tuple[str, list[Leftover]]:
     leftovers = _record_gone(held, listing)
     ended = _newest(context.journal, cluster.uuid).cluster.state is not ClusterState.READY
     return "it had ended by itself" if ended else "", leftovers
-
-
-def _finish(held: Hold, attempt: Try) -> tuple[str, list[Leftover]]:
-    """Bring an interrupted create or delete to its end."""
-    outcome = "its machines were given back"
-    if not attempt.acked and not all(ref.instance_id for ref in attempt.live_refs):
-        outcome = _redrive(held, attempt)
-        attempt = _again_read(held, attempt)
-    if not attempt.is_open:
-        return outcome, []
-    return outcome, _close(held, attempt, why="gc")
-
-
-def _redrive(held: Hold, attempt: Try) -> str:
-    """Send the same bytes again: the token answers with what they made the first time.
-
-    Raises:
-        ProviderUnavailableError, RateLimitError: Still no answer; the intent stays open.
-    """
-    context = held.context
-    held.check()
-    try:
-        accepted = again(
-            context, lambda: context.provider.create(attempt.prepared), seconds=context.limits.call
-        )
-        _acknowledge(held, attempt, accepted.operation, accepted.refs)
-        if any(ref.instance_id is None for ref in accepted.refs):
-            # the operation names its machines once it is done
-            until = context.after(context.limits.operation)
-            instances = context.provider.wait(accepted.refs, InstanceState.RUNNING, until)
-            _acknowledge(held, attempt, accepted.operation, [instance.ref for instance in instances])
-    except (ProviderUnavailableError, RateLimitError):
-        raise
-    except ProviderError as error:
-        close_failed(held, _again_read(held, attempt), error)
-        return f"nothing of it lives ({error.code})"
-    return "its create was sent again, and what it made was given back"
-
-
-def _acknowledge(held: Hold, attempt: Try, operation: str, refs: Sequence[InstanceRef]) -> None:
-    body = {"operation": operation, "refs": [codec.ref_to_json(ref) for ref in refs]}
-    held.write(held.row(RowKind.ACK, attempt=attempt.cluster.attempt, body=body))
-
-
-def _again_read(held: Hold, attempt: Try) -> Try:
-    return next(x for x in tries(held.context.journal, held.uuid) if x.intent == attempt.intent)

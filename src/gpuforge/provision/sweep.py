@@ -15,7 +15,7 @@ from gpuforge.models.clock import rfc3339
 from gpuforge.models.instance import InstanceState, Selector
 from gpuforge.provision.context import again
 from gpuforge.provision.hold import hold
-from gpuforge.provision.teardown import confirm_gone
+from gpuforge.provision.removal import confirm_gone
 from gpuforge.state import codec
 from gpuforge.state.journal import RowKind
 from gpuforge.state.views import tries

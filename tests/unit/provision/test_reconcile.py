@@ -364,3 +364,24 @@ def test_everything_listed_gone_still_needs_the_clouds_word_by_id(context, cloud
 
     assert cloud.living() == []
     assert clusters(context.journal) == ()
+
+
+def test_a_ready_cluster_nobody_can_ask_about_is_reported(context, cloud, make):
+    create_cluster(context, make.plan(), labels={})
+    cloud.plan_fault("list", PermissionDeniedError("list is missing"))
+
+    report = collect(context)
+
+    assert [leftover.reason for leftover in report.leftovers] == ["not settled: list is missing"]
+    assert len(cloud.living()) == 1
+
+
+def test_an_acknowledged_create_without_ids_is_sent_again_to_learn_them(context, cloud, make):
+    cloud.gives_ids = False
+    crash(context, make, cloud, at="wait")
+
+    collect(context)
+
+    (refs,) = [call[1] for call in cloud.calls if call[0] == "delete"]
+    assert refs[0].instance_id == cloud.vms[0].ref.instance_id
+    assert len(cloud.vms) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gpuforge.errors import (
-    CapacityError,
     CleanupError,
     PermissionDeniedError,
     ProviderUnavailableError,
@@ -202,43 +201,6 @@ def test_a_cluster_whose_last_disk_went_is_closed_without_asking_for_machines_ag
 
     assert [call[0] for call in cloud.calls].count("delete") == 1
     assert find_cluster(context.journal, "train") is None
-
-
-def test_machines_whose_ids_nobody_told_are_found_by_their_labels(context, cloud, make):
-    cloud.gives_ids = False
-    cloud.plan_fault("wait", CapacityError("second node missing"), applied=True)
-
-    create_cluster(context, make.plan(nodes=2), labels={})
-
-    refs = next(call[1] for call in cloud.calls if call[0] == "delete")
-    assert [ref.instance_id for ref in refs] == [vm.ref.instance_id for vm in cloud.vms[:2]]
-
-
-def test_a_stranger_under_our_name_is_not_deleted(context, cloud, make):
-    cloud.gives_ids = False
-
-    def relabel():
-        cloud.vms[0].body["labels"]["gf-journal"] = "another"
-        raise CapacityError("half a gang")
-
-    cloud.plan_fault("wait", relabel)
-
-    cluster = create_cluster(context, make.plan(), labels={})
-
-    assert cluster.attempt == 2
-    assert cloud.vms[0] in cloud.living()
-
-
-def test_when_no_list_helps_machines_without_ids_are_deleted_by_their_own_name(context, cloud, make):
-    cloud.gives_ids = False
-    cloud.plan_fault("wait", lambda: cloud.plan_fault("list", PermissionDeniedError("no list")) or fail())
-
-    def fail():
-        raise CapacityError("half a gang")
-
-    create_cluster(context, make.plan(), labels={})
-
-    assert len(cloud.living()) == 1
 
 
 def test_a_machine_the_cloud_never_heard_of_is_gone(context, cloud, cluster):
