@@ -6,6 +6,7 @@ Loaded by every verb, so nothing heavy is imported here.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -243,8 +244,15 @@ def _find(text: str, table: str, key: str) -> tuple[int, str]:
 
 
 def _default_owner(environ: Mapping[str, str]) -> str:
-    user = environ.get("USER") or environ.get("LOGNAME") or f"uid-{os.getuid()}"
+    user = environ.get("USER") or environ.get("LOGNAME") or _account()
     return slug(f"{user}@{os.uname().nodename.split('.')[0]}")
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a number without a name
+        return f"uid-{os.getuid()}"
 
 
 def _text(value: object) -> str:

@@ -57,4 +57,4 @@ def join_or(words: Sequence[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """``1 mistake``, ``2 mistakes``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"

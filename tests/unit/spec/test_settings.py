@@ -287,6 +287,13 @@ def test_the_default_owner_is_a_legal_label(settings, environ):
     assert owner.replace("-", "").isalnum()
 
 
+def test_an_owner_without_a_name_is_a_number(settings, monkeypatch):
+    """A container may run as a user that its system does not know."""
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+
+    assert settings(USER="").owner.startswith("uid-4000000-")
+
+
 def test_loading_settings_costs_little():
     """Every verb does it."""
     code = (
