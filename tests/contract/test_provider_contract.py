@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+import urllib.request
 
 import pytest
 
 from gpuforge.models.clock import SystemClock
+from gpuforge.models.instance import InstanceState, Selector
 from gpuforge.models.resources import Accelerator, Need
 from gpuforge.providers import registry
 from gpuforge.state.paths import Paths
@@ -67,3 +69,18 @@ class TestFakeWithMachines(ProviderContract):
     @pytest.fixture
     def need(self):
         return Need(instance_type="sim-cpu-2")
+
+    def test_a_node_deletes_itself_over_its_metadata_service(self, maker, provider):
+        """The call that the report hands to the node's watcher works as it stands."""
+        (instance,) = maker.running()
+        report = maker.booted(instance.ref)
+        call = report.self_delete
+        # an address of its own, so the service has the first of its ports
+        where = f"{report.route.host}:8775"
+        request = urllib.request.Request(  # noqa: S310 - a fixed scheme
+            call.url.replace("$GCE_METADATA_HOST", where), method=call.method, headers=dict(call.headers)
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            assert answer.status == 202
+        maker.wait((instance.ref,), InstanceState.GONE)
+        assert provider.list(Selector(refs=(instance.ref,))).instances == ()

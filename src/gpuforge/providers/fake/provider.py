@@ -50,7 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["FakeProvider"]
 
 # the node's agent fills in where its metadata service listens
-_METADATA = "http://$GCE_METADATA_HOST/computeMetadata/v1/instance"
+_METADATA = "http://$GCE_METADATA_HOST"
+# where systems keep it that leave it out of people's PATH
+SSHD_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _FLAVOR = {"Metadata-Flavor": "Google"}
 _NO_WAY_BACK = {
     InstanceState.STOPPING,
@@ -206,7 +208,9 @@ class FakeProvider:
             if is_booted
             else None,
             console_tail=view.console_tail,
-            notice=HttpCall(method="GET", url=f"{_METADATA}/preempted", headers=_FLAVOR),
+            notice=HttpCall(
+                method="GET", url=f"{_METADATA}/computeMetadata/v1/instance/preempted", headers=_FLAVOR
+            ),
             self_delete=HttpCall(method="POST", url=f"{_METADATA}/gpuforge/self-delete", headers=_FLAVOR),
             capped_gpus=_ranks(row),
         )
@@ -262,7 +266,7 @@ class FakeProvider:
     def _check_ssh_server(self) -> Check:
         if self._settings.ssh_server == "asyncssh":
             return Check(name="fake ssh server", status=CheckStatus.PASS, message="asyncssh")
-        path = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        path = shutil.which("sshd", path=os.pathsep.join((os.environ.get("PATH", ""), *SSHD_FOLDERS)))
         if path is None:
             return Check(
                 name="fake ssh server",
