@@ -61,6 +61,12 @@ def test_a_retired_image_says_since_when(provider):
     assert provider.resolve_image(Query(name="pytorch-2-3-cu121")).deprecated.year == 2026
 
 
+def test_an_unknown_image_gets_a_near_one(provider):
+    with pytest.raises(NotFoundError, match="pytorch-2-8") as caught:
+        provider.resolve_image(Query(name="pytorch-2-8"))
+    assert "did you mean pytorch-2-" in caught.value.details
+
+
 def test_an_image_for_another_architecture_is_not_found(provider):
     with pytest.raises(NotFoundError, match="arm64"):
         provider.resolve_image(Query(arch="arm64"))
@@ -103,6 +109,15 @@ def test_waiting_for_what_a_dead_instance_cannot_become_fails_at_once(provider, 
     provider.delete((instance.ref,))
     with pytest.raises(NotFoundError):
         provider.wait((instance.ref,), InstanceState.STOPPED, clock.now() + timedelta(seconds=5))
+
+
+def test_what_was_never_there_or_was_deleted_will_not_run(provider, clock, running):
+    (instance,) = running()
+    provider.delete((instance.ref,))
+    clock.advance(5)
+    for ref in (instance.ref, replace(instance.ref, instance_id="1000000000000000001")):
+        with pytest.raises(ProviderError, match="is gone and will not run"):
+            provider.wait((ref,), InstanceState.RUNNING, clock.now() + timedelta(seconds=5))
 
 
 def test_a_wait_without_end_says_who_is_where(provider, clock, running):
