@@ -41,11 +41,11 @@ PidFile {folder}/sshd.pid
 StrictModes no
 UsePAM no
 KexAlgorithms curve25519-sha256
+SetEnv HOME={home} PATH=/usr/local/bin:/usr/bin:/bin
 ForceCommand {folder}/shell
 """
 _SHELL = """\
-#!/bin/bash
-export HOME={home}
+#!/bin/sh
 cd
 exec bash -c "$SSH_ORIGINAL_COMMAND"
 """
@@ -146,7 +146,7 @@ def change_some(bench: Bench, round_: int) -> None:
 
 @contextlib.contextmanager
 def server(scratch: Path) -> Iterator[Bench]:
-    """OpenSSH's sshd with a home of its own."""
+    """OpenSSH's sshd with a home of its own, so that no start-up file of the user's shell is measured."""
     folder, home = scratch / "cluster", scratch / "home"
     folder.mkdir(mode=0o700)
     (folder / "m").mkdir(mode=0o700)
@@ -157,9 +157,11 @@ def server(scratch: Path) -> Iterator[Bench]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     bench = Bench(folder, scratch / "data", home, port)
-    (folder / "shell").write_text(_SHELL.format(home=home), encoding="utf-8")
+    (folder / "shell").write_text(_SHELL, encoding="utf-8")
     (folder / "shell").chmod(0o700)
-    (folder / "sshd_config").write_text(_SSHD_CONFIG.format(port=port, folder=folder), encoding="utf-8")
+    (folder / "sshd_config").write_text(
+        _SSHD_CONFIG.format(port=port, folder=folder, home=home), encoding="utf-8"
+    )
     write_cluster_files(folder, [bench.endpoint()], control_dir=folder / "m")
     sshd = shutil.which("sshd") or "/usr/sbin/sshd"
     process = subprocess.Popen([sshd, "-D", "-f", folder / "sshd_config", "-E", folder / "sshd.log"])
