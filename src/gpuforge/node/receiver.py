@@ -97,6 +97,13 @@ def encode(entries: Iterable[Entry], *, digests: bool = False) -> bytes:
     )
 
 
+def encode_both(entries: Iterable[Entry]) -> Tuple[bytes, bytes]:
+    """Encoded without digests, and with them."""
+    heads = [(b"%s%o %d %d\0%s\0" % (e[1], e[2], e[3], e[4], e[0]), e[5], e[1]) for e in entries]
+    bare = b"".join([b"%s%s\0" % (head, extra if kind == b"l" else NONE) for head, extra, kind in heads])
+    return bare, b"".join([b"%s%s\0" % (head, extra) for head, extra, _ in heads])
+
+
 def decode(raw: bytes) -> List[Entry]:
     """The reverse of :func:`encode`."""
     parts = raw.split(b"\0")
@@ -912,11 +919,12 @@ class Push:
         tree = tree_digest(held)
         for row in clashes(self._tree, finish["pairs"]):
             self._say(message(b"R", row))
-        if finish["tree"] == tree:
-            head = {"state": state_digest(encode(held)), "tree": tree}
-            save_record(self._book + ".manifest", head, encode(held, digests=True))
-            os.unlink(self._book + ".pending")
+        # the client finishes its own side meanwhile; should this end here, the next push reads instead
         self._say(message(b"D", {"tree": tree, "deleted": deleted}))
+        if finish["tree"] == tree:
+            bare, full = encode_both(held)
+            save_record(self._book + ".manifest", {"state": state_digest(bare), "tree": tree}, full)
+            os.unlink(self._book + ".pending")
 
 
 def clashes(tree: Tree, pairs: Iterable[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -12,15 +13,15 @@ from gpuforge.node.receiver import (
     Record,
     Tree,
     encode,
+    encode_both,
     load_record,
     same,
     save_record,
     state_digest,
-    tree_digest,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 __all__ = ["Local", "LocalTree", "record_path"]
@@ -113,17 +114,16 @@ class Local:
         if self.young:
             save_record(self.path, {**self.record.head, "listed": self.listed_ns}, self.record.raw)
 
-    def save(self) -> str:
-        """Remember the entries as delivered; returns their tree digest."""
-        digest = tree_digest(self.entries)
+    def prepare(self, digest: str) -> Callable[[], None]:
+        """Make ready to remember the entries as delivered with this tree digest; the call does it."""
+        bare, full = encode_both(self.entries)
         head = {
-            "state": state_digest(encode(self.entries)),
+            "state": state_digest(bare),
             "tree": digest,
             "listed": self.listed_ns,
             "newest": max((entry.mtime for entry in self.entries), default=0),
         }
-        save_record(self.path, head, encode(self.entries, digests=True))
-        return digest
+        return functools.partial(save_record, self.path, head, full)
 
 
 def _holds(tree: Tree, entry: Entry) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -94,12 +95,13 @@ def push(
         PolicyError: A root lies outside the machine's home.
         ConnectError: The connection was lost.
     """
-    todo = [(root, _listing(root, listings or {})) for root in roots]
-    with node.receiver([]) as process, Channel(process, background=True) as channel:
-        return [
-            _Push(channel, root, listing, progress, outside=allow_outside).run(folder)
-            for root, listing in todo
-        ]
+    with futures.ThreadPoolExecutor(1, "gpuforge-list") as ahead:  # lists while the receiver starts
+        todo = [(root, ahead.submit(_listing, root, listings or {})) for root in roots]
+        with node.receiver([]) as process, Channel(process, background=True) as channel:
+            return [
+                _Push(channel, root, listing.result(), progress, outside=allow_outside).run(folder)
+                for root, listing in todo
+            ]
 
 
 def _listing(root: Root, known: Mapping[Root, Listing]) -> Listing:
@@ -175,6 +177,8 @@ class _Push:
         digest = tree_digest(local.entries)
         pairs = [(os.fsdecode(a), os.fsdecode(b)) for a, b in collisions(local.entries)]
         channel.send(message(b"Z", {"tree": "" if failed else digest, "pairs": pairs}))
+        channel.flush()
+        remember = local.prepare(digest)  # while the machine works out its own digest
         kind, payload = channel.receive(b"D", b"A")
         failed += channel.rows
         channel.rows.clear()
@@ -186,7 +190,7 @@ class _Push:
         self._deleted = done["deleted"]
         if done["tree"] != digest:
             raise unequal(self._root.remote, digest, done["tree"])
-        local.save()
+        remember()
         return self._report(digest, outgoing.done, plan.kept, started)
 
     def _stream(self, local: Local, tree: LocalTree, plan: PushPlan, failed: list[Row]) -> Outgoing:
