@@ -110,7 +110,9 @@ def wait_ready(context: Context, name: str, instances: Sequence[Instance]) -> Re
     nodes = tuple(map(_node, reports))
     folder = context.paths.cluster(name)
     endpoints = [node_endpoint(node, folder) for node in nodes]
-    write_cluster_files(folder, endpoints, control_dir=context.paths.sockets)
+    # `ssh -F … train` is the head, `train-1` a node
+    friendly = {n.ref.name: (f"{name}-{n.rank}", *((name,) if n.rank == 0 else ())) for n in nodes}
+    write_cluster_files(folder, endpoints, control_dir=context.paths.sockets, names=friendly)
     _login_all(context, nodes, endpoints)
     caps = [report.capped_gpus for report in reports if report.capped_gpus is not None]
     return Ready(nodes=nodes, capped_ranks=min(caps, default=None))
