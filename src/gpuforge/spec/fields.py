@@ -42,6 +42,7 @@ _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _OUR_LABELS = "gf-"
 _MOST_NODES = 1000  # what GCE's bulkInsert makes in one call
+# a number in its own form is read as its text
 _SCALAR = ["string", "number"]
 
 
@@ -177,18 +178,18 @@ _LABEL_MAP = {
 }
 
 Name: TypeAlias = Annotated[
-    str, PlainValidator(_name), _schema(type="string", pattern=f"^{values.NAME.pattern}$")
+    str, PlainValidator(_name), _schema(type=_SCALAR, pattern=f"^{values.NAME.pattern}$")
 ]
-PlaceName: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type="string")]
-InstanceType: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type="string")]
+PlaceName: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type=_SCALAR)]
+InstanceType: TypeAlias = Annotated[str, PlainValidator(_word), _schema(type=_SCALAR)]
 ProviderName: TypeAlias = Annotated[str, PlainValidator(_provider), _schema(type="string", examples=["fake"])]
 Infra: TypeAlias = Annotated[
     values.Place,
     PlainValidator(_infra),
     _schema(type="string", examples=["fake", "fake/sim-central1", "fake/sim-central1/sim-central1-a"]),
 ]
-Image: TypeAlias = Annotated[str, PlainValidator(_image), _schema(type="string")]
-Script: TypeAlias = Annotated[str, PlainValidator(_script), _schema(type="string")]
+Image: TypeAlias = Annotated[str, PlainValidator(_image), _schema(type=_SCALAR)]
+Script: TypeAlias = Annotated[str, PlainValidator(_script), _schema(type=_SCALAR)]
 Flag: TypeAlias = Annotated[bool, PlainValidator(flag_of), _schema(type="boolean")]
 Labels: TypeAlias = Annotated[dict[str, str], PlainValidator(_labels), _schema(**_LABEL_MAP)]
 Launcher: TypeAlias = Annotated[

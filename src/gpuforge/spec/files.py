@@ -207,14 +207,18 @@ def _pattern(value: object) -> str:
     return str(path)
 
 
-Workdir: TypeAlias = Annotated[Path | None, PlainValidator(_workdir), WithJsonSchema({"type": "string"})]
+Workdir: TypeAlias = Annotated[
+    Path | None, PlainValidator(_workdir), WithJsonSchema({"type": ["string", "number"]})
+]
 FileMounts: TypeAlias = Annotated[
     tuple[FileMount, ...],
     PlainValidator(_file_mounts),
-    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
 ]
 Outputs: TypeAlias = Annotated[
     tuple[str, ...],
     PlainValidator(_outputs),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "examples": [["runs", "logs/*.txt"]]}),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": ["string", "number"]}, "examples": [["runs", "logs/*.txt"]]}
+    ),
 ]

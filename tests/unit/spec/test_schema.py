@@ -100,6 +100,7 @@ def _accepts_object(node, value):
 
 GOOD = [
     {},
+    {"name": 2026, "run": 5, "outputs": [5], "resources": {"image": 5, "instance_type": 5}, "region": 5},
     {"name": "x", "num_nodes": 2, "run": "a", "setup": None, "launcher": "torchrun", "max_cost": 3.5},
     {"nodes": 2, "env": ["A=b"], "secrets": {"S": "x"}, "outputs": ["runs"], "max_duration": "1d2h"},
     {"envs": {"A": "b", "B": 5}, "labels": {"a": "b"}, "infra": "fake/r/z"},
