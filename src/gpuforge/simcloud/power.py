@@ -160,7 +160,8 @@ def _finish(
     grace = 0.0 if row["ending"] == "preempted" else _POWER_OFF_SECONDS
     if control.is_alive(folder) and now < row["end_due"] + grace:
         return  # it is powering off by itself
-    control.sweep(folder, row["id"])
+    if not row["is_off"] or control.is_alive(folder):
+        control.sweep(folder, row["id"])  # else the supervisor said that nothing of it lives, and ended
     if row["termination_action"] != "STOP" or row["ending"] != "preempted":
         remove_folder(folder)
     with database.write() as db:

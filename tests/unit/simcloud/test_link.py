@@ -159,6 +159,7 @@ def test_a_power_off_while_it_is_deleted_does_not_stop_the_delete(
     link.powered_off(row.id, "deleted")
     sim_clock.advance(1)
     assert cloud.everything() == []
+    assert fake_control.swept == []  # a supervisor that ended well has left nothing to sweep
 
 
 def test_an_idle_machine_can_delete_itself(link, cloud, row, fake_control):
