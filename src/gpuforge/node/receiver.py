@@ -26,9 +26,11 @@ import fcntl
 import gc
 import json
 import os
+import queue
 import stat
 import struct
 import sys
+import threading
 import time
 import zlib
 from _blake2 import blake2b  # what hashlib gives, without loading OpenSSL
@@ -47,6 +49,7 @@ _LIMIT = 1 << 30
 _SMALL_BYTES = 256 * 1024
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDERS_OPEN = 128
+_FRAMES_AHEAD = 4
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -195,6 +198,32 @@ def read_frame(source: BinaryIO) -> Tuple[bytes, bytes]:
         if len(payload) == length:
             return kind, payload
     raise GoneError
+
+
+def read_ahead(source: BinaryIO) -> Iterator[Tuple[bytes, bytes]]:
+    """Frames up to the end of a stream, read by a thread while the caller writes what it has."""
+    frames: "queue.Queue[Any]" = queue.Queue(_FRAMES_AHEAD)
+
+    def fill() -> None:
+        try:
+            while True:
+                kind, payload = read_frame(source)
+                frames.put((kind, payload))
+                if kind in (b"Z", NONE):
+                    return
+        except (GoneError, RefusedError, OSError, ValueError) as error:
+            frames.put(error)
+
+    reader = threading.Thread(target=fill, daemon=True)
+    reader.start()
+    while True:
+        item = frames.get()
+        if isinstance(item, Exception):
+            raise GoneError from item
+        yield item
+        if item[0] in (b"Z", NONE):
+            reader.join()
+            return
 
 
 # --- a tree that is never left ----------------------------------------------------------------------
@@ -825,14 +854,16 @@ class Push:
         self._say(frame(b"O", pack(b"\0".join([e.path for e in owned]))))
         plan = json.loads(self._expect(b"P"))
         incoming = Incoming(self._tree, entries, self._token)
+        frames = read_ahead(self._source)
         try:
             self._begin(raw, wanted, begun)
             deleted = self._apply(plan, entries)
-            finish = self._receive(incoming)
+            finish = self._receive(frames, incoming)
         except FullError as full:
             incoming.discard()
             self._say(message(b"A", full.args[0]))
-            self._drain()
+            for _ in frames:
+                pass  # the client is told, and ends its stream
             return
         except (GoneError, RefusedError):
             incoming.discard()
@@ -883,24 +914,15 @@ class Push:
                 self._row(entries[index], error)
         return deleted
 
-    def _receive(self, incoming: Incoming) -> Dict[str, Any]:
-        while True:
-            kind, payload = read_frame(self._source)
+    def _receive(self, frames: Iterator[Tuple[bytes, bytes]], incoming: Incoming) -> Dict[str, Any]:
+        for kind, payload in frames:
             if kind == b"Z":
                 finish: Dict[str, Any] = json.loads(payload)
                 return finish
-            if not kind:
-                raise GoneError
-            for row in incoming.take(kind, payload):
-                self._say(message(b"R", row))
-
-    def _drain(self) -> None:
-        while True:
-            kind, _ = read_frame(self._source)
-            if kind == b"Z":
-                return
-            if not kind:
-                raise GoneError
+            if kind:
+                for row in incoming.take(kind, payload):
+                    self._say(message(b"R", row))
+        raise GoneError
 
     def _finish(
         self,

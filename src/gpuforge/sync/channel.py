@@ -23,6 +23,7 @@ __all__ = ["Channel", "Row"]
 Row = tuple[str, str]
 _AGAIN = "run the same command again: only what is missing is sent"
 _LEAVE_SECONDS = 10.0
+_WRITES_AHEAD = 3
 
 
 class _Stdout(io.RawIOBase):
@@ -43,12 +44,13 @@ class _Stdout(io.RawIOBase):
 class Channel:
     """Frames to and from one receiver.
 
-    With ``background`` the receiver's frames are read by a thread while this side streams (a push):
-    rows gather in :attr:`rows`, a full disk sets :attr:`aborted`. Without, the caller reads (a pull).
+    With ``background`` (a push) one thread writes while the caller prepares what comes next, and another
+    reads the receiver's frames: rows gather in :attr:`rows`, a full disk sets :attr:`aborted`. Without (a
+    pull) the caller does both.
 
     Args:
         process: The receiver.
-        background: Read on a thread.
+        background: Write and read on threads.
         sent: Called with the bytes written, after each write.
     """
 
@@ -63,10 +65,15 @@ class Channel:
         self.rows: list[Row] = []
         self.aborted: Row | None = None
         self._frames: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
+        self._outbox: queue.Queue[bytes] = queue.Queue(_WRITES_AHEAD)
+        self._broken: ConnectError | None = None
         self._thread: threading.Thread | None = None
+        self._writer: threading.Thread | None = None
         if background:
-            self._thread = threading.Thread(target=self._gather, name="gpuforge-sync", daemon=True)
+            self._thread = threading.Thread(target=self._gather, name="gpuforge-sync-in", daemon=True)
             self._thread.start()
+            self._writer = threading.Thread(target=self._write_out, name="gpuforge-sync-out", daemon=True)
+            self._writer.start()
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +81,9 @@ class Channel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._writer is not None:
+            self._outbox.put(b"")
+            self._writer.join(_LEAVE_SECONDS)
         # the receiver leaves when its input ends, and only then does the thread
         self._process.close_stdin()
         if self._thread is not None:
@@ -84,24 +94,48 @@ class Channel:
         self._out.append(data)
         self._waiting += len(data)
         if self._waiting >= CHUNK:
-            self.flush()
+            self._pass_on()
 
     def flush(self) -> None:
-        """Write what is queued.
+        """Write what is queued, and wait until it is written.
 
         Raises:
             ConnectError: The connection is gone.
         """
+        self._pass_on()
+        self._outbox.join()
+        self._check()
+
+    def _pass_on(self) -> None:
         if not self._out:
             return
-        data, count = b"".join(self._out), self._waiting
+        data = b"".join(self._out)
         self._out, self._waiting = [], 0
-        try:
-            self._process.write(data)
-        except ConnectError as error:
-            raise self._ended() from error
-        if self.sent is not None:
-            self.sent(count)
+        if self._writer is None:
+            self._write(data)
+        else:
+            self._outbox.put(data)
+        self._check()
+
+    def _write(self, data: bytes) -> None:
+        if self._broken is None:
+            try:
+                self._process.write(data)
+            except ConnectError as error:
+                self._broken = error
+                return
+            if self.sent is not None:
+                self.sent(len(data))
+
+    def _write_out(self) -> None:
+        while data := self._outbox.get():
+            self._write(data)
+            self._outbox.task_done()
+        self._outbox.task_done()
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._ended() from self._broken
 
     def receive(self, *wanted: bytes) -> tuple[bytes, bytes]:
         """The next frame, one of ``wanted``; rows on the way are gathered.

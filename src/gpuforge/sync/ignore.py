@@ -15,12 +15,11 @@ import shutil
 import stat
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from gpuforge.errors import SyncError
 from gpuforge.node.receiver import Entry, of_stat
-from gpuforge.sync.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,15 +96,15 @@ def listing(local: Path, *, rules: Rules = "workdir") -> Listing:
     return Listing(root=folder, entries=(entry,), only=os.fsdecode(entry.path), listed_ns=listed_ns)
 
 
-@dataclass(slots=True)
 class _Walk:
-    root: bytes
-    judge: _Judge
-    listed_ns: int
-    entries: list[Entry] = field(default_factory=list)
-    skipped: list[Row] = field(default_factory=list)
-    failed: list[Row] = field(default_factory=list)
-    ignored: int = 0
+    """One pass over a tree."""
+
+    def __init__(self, root: bytes, judge: _Judge, listed_ns: int) -> None:
+        self.root, self.judge, self.listed_ns = root, judge, listed_ns
+        self.entries: list[Entry] = []
+        self.skipped: list[Row] = []
+        self.failed: list[Row] = []
+        self.ignored = 0
 
     def listing(self) -> Listing:
         level = [b""]
@@ -204,6 +203,8 @@ class _IgnoreFile:
     """One ignore file with git's syntax, the same with and without git on this computer."""
 
     def __init__(self, path: bytes) -> None:
+        from gpuforge.sync.patterns import Patterns  # noqa: PLC0415 - start-up cost; few folders have such a file
+
         with open(path, "rb") as source:  # noqa: PTH123 - bytes
             self._rules = Patterns(source.read().removeprefix(codecs.BOM_UTF8).split(b"\n"))
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,8 +37,7 @@ _NAMED_SET = re.compile(rb"\[:([^\]]*):\]")
 _DASH, _BACKSLASH, _SLASH = b"-\\/"
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(NamedTuple):
     regex: re.Pattern[bytes]
     excludes: bool
     folders_only: bool
