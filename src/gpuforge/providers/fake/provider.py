@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from gpuforge.errors import (
     GpuforgeError,
-    InvalidRequestError,
     NotFoundError,
     ProviderError,
     ProviderUnavailableError,
 )
+from gpuforge.images.select import select_image
 from gpuforge.models.instance import (
     Accepted,
     BootReport,
@@ -30,7 +30,7 @@ from gpuforge.providers.fake.requests import prepare
 from gpuforge.simcloud.cloud import SimCloud
 from gpuforge.simcloud.instances import Status
 from gpuforge.simcloud.machines.control import login_user
-from gpuforge.simcloud.profile import load_profile, suggest
+from gpuforge.simcloud.profile import load_profile
 from gpuforge.simcloud.refusals import Code
 from gpuforge.simcloud.settings import MachineMode, SimSettings
 
@@ -111,29 +111,7 @@ class FakeProvider:
 
     def resolve_image(self, query: ImageQuery) -> Image:
         """The image of this id or family; the deep-learning image when none is named."""
-        images = load_profile().images
-        wanted = query.name or images[0].id
-        found = [image for image in images if wanted in {image.id, image.family, image.framework}]
-        if not found:
-            raise NotFoundError(
-                f"there is no image {wanted}",
-                details=suggest(wanted, [image.id for image in images]),
-                resolution="gpuforge images",
-            )
-        image = max(found, key=lambda image: image.created)
-        if image.arch != query.arch:
-            raise NotFoundError(
-                f"image {image.id} does not run on {query.arch}",
-                details=f"it is built for {image.arch}",
-                resolution="gpuforge images",
-            )
-        if query.needs_gpu and not image.driver:
-            raise InvalidRequestError(
-                f"image {image.id} brings no GPU driver",
-                details="the instance type has a GPU",
-                resolution=f"choose another: image: {images[0].id}",
-            )
-        return image
+        return select_image(load_profile().images, query, today=self._clock.now().date())
 
     def prepare_create(self, request: InstanceRequest) -> PreparedCreate:
         """Names, token and body. Pure."""

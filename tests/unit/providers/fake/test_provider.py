@@ -10,7 +10,6 @@ import pytest
 
 from gpuforge.errors import (
     CapacityError,
-    InvalidRequestError,
     NotFoundError,
     ProviderError,
     ProviderUnavailableError,
@@ -57,14 +56,19 @@ def test_all_images_can_be_listed(provider):
     assert {"pytorch-2-9-cu129", "common-cpu"} <= {image.id for image in provider.images}
 
 
-def test_a_retired_image_says_since_when(provider):
+def test_a_retired_image_is_answered_with_the_current_ones(provider, clock):
     assert provider.resolve_image(Query(name="pytorch-2-3-cu121")).deprecated.year == 2026
+    clock.advance(365 * 86400)
+    with pytest.raises(NotFoundError, match="pytorch-2-3-cu121") as caught:
+        provider.resolve_image(Query(name="pytorch-2-3-cu121"))
+    assert "ended on 2026" in caught.value.details
+    assert "pytorch-2-9" in caught.value.resolution
 
 
 def test_an_unknown_image_gets_a_near_one(provider):
     with pytest.raises(NotFoundError, match="pytorch-2-8") as caught:
         provider.resolve_image(Query(name="pytorch-2-8"))
-    assert "did you mean pytorch-2-" in caught.value.details
+    assert "did you mean pytorch-2-" in caught.value.resolution
 
 
 def test_an_image_for_another_architecture_is_not_found(provider):
@@ -73,8 +77,9 @@ def test_an_image_for_another_architecture_is_not_found(provider):
 
 
 def test_an_image_without_a_driver_is_refused_for_gpus(provider):
-    with pytest.raises(InvalidRequestError, match="no GPU driver"):
+    with pytest.raises(NotFoundError) as caught:
         provider.resolve_image(Query(name="common-cpu", needs_gpu=True))
+    assert "brings no NVIDIA driver" in caught.value.details
     assert provider.resolve_image(Query(name="common-cpu")).driver == ""
 
 
