@@ -269,12 +269,13 @@ def test_a_deadline_holds_while_the_cloud_does_not_answer(tmp_path):
         machine.run("sleep 0.4")  # a poll has seen the deadline by now
         path = tmp_path / f"{number}.wanted.json"
         kept = json.loads(path.read_text())
-        path.unlink()
-        path.mkdir()  # reading it fails from now on
+        loop = tmp_path / "loop"
+        loop.symlink_to(path)
+        loop.replace(path)  # it leads to itself: reading it fails from now on
         try:
             assert machine.powered_off() == "deadline"
         finally:
-            path.rmdir()
+            path.unlink()
             path.write_text(json.dumps(kept))
         assert "the cloud does not answer" in (machine.spec.folder / "console.log").read_text()
 

@@ -66,7 +66,7 @@ def test_the_first_host_that_answers_is_taken():
         async with server:
             session = await forwards.open_tcp(["127.0.99.99", "127.0.0.1"], port)
             client = _Side()
-            await session._handler_factory(client, client)  # as asyncssh does once the channel is open
+            await session._session_factory(client, client)  # as asyncssh does once the channel is open
             return client.got
 
     assert asyncio.run(run()) == [b"hello", "eof", "closed"]
