@@ -1,10 +1,12 @@
-"""What a copy did, as both ends report it."""
+"""What a copy did, as both ends report it, and sizes as people read them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SyncReport"]
+__all__ = ["SyncReport", "format_size"]
+
+_KILO = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +36,19 @@ class SyncReport:
     digest: str
     skipped: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
+
+
+def format_size(count: int) -> str:
+    """Bytes in decimal units.
+
+    >>> format_size(3_100_000), format_size(999), format_size(999_960)
+    ('3.1 MB', '999 B', '1.0 MB')
+    """
+    if count < _KILO:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= _KILO
+        if round(value, 1) < _KILO or unit == "TB":
+            break
+    return f"{value:,.1f} {unit}"

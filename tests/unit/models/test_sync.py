@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gpuforge.models.sync import SyncReport
+import pytest
+
+from gpuforge.models.sync import SyncReport, format_size
 
 
 def test_reports_of_the_same_copy_are_equal():
@@ -14,3 +16,15 @@ def test_reports_of_the_same_copy_are_equal():
 
     assert SyncReport(**values) == SyncReport(**values)
     assert SyncReport(**values).skipped == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_100_000, "3.1 MB"), (999_960, "1.0 MB"),
+        (2 * 10**9, "2.0 GB"), (5 * 10**15, "5,000.0 TB"),
+    ],
+)  # fmt: skip
+def test_sizes_are_read_in_decimal_units(count, text):
+    """Never a thousand of the smaller one."""
+    assert format_size(count) == text
