@@ -22,10 +22,10 @@ from gpuforge.state.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import TracebackType
+    from datetime import timedelta
 
     from gpuforge.images.select import ImageRow
-    from gpuforge.jobs.logs import LogChunk, LogStream
+    from gpuforge.jobs.logs import LogStream
     from gpuforge.models.cluster import Cluster as ClusterRecord
     from gpuforge.models.instance import Check
     from gpuforge.models.job import JobStatus
@@ -101,16 +101,23 @@ class Forge:
             ProvisionError: Every offering was tried.
         """
         name = name or (plan.cluster_name if plan else task.cluster_name())
-        context = self._context(plan.provider if plan else self._flags.get("provider") or task.provider)
+        if (live := self.reuse(task, name=name)) is not None:
+            return live
+        plan = plan or self.plan(task, name=name)
+        context = self._context(plan.provider)
+        return self._watched(context, provision.create_cluster(context, plan, labels=task.labels))
+
+    def reuse(self, task: Task, *, name: str) -> Cluster | None:
+        """The live cluster of that name, by its cloud's word; where ``task`` does not fit, a PolicyError."""
+        context = self._context(self._flags.get("provider") or task.provider)
         if provision.needs_collect(self.journal, self.paths):
             provision.collect(context)
-        if self.is_up(name):
-            provision.refresh(context, views.clusters(self.journal))
-        live = views.find_cluster(self.journal, name)
-        if live is None:
-            live = provision.create_cluster(context, plan or self.plan(task, name=name), labels=task.labels)
-        cluster = Cluster(self, provision.reuse(live, task))
-        provision.ensure_watchers(context, cluster.record, clients=cluster.nodes)
+        live = next((c for c in self.clusters() if c.name == name), None) if self.is_up(name) else None
+        return None if live is None else self._watched(context, provision.reuse(live, task))
+
+    def _watched(self, context: Context, record: ClusterRecord) -> Cluster:
+        cluster = Cluster(self, record)
+        provision.ensure_watchers(context, record, clients=cluster.nodes)
         return cluster
 
     def run(self, task: Task, *, name: str | None = None, plan: Plan | None = None) -> Job:
@@ -131,9 +138,8 @@ class Forge:
     def clusters(self, *, refresh: bool = True) -> tuple[ClusterRecord, ...]:
         """Live clusters as the journal knows them; ``refresh`` asks their clouds first."""
         known = views.clusters(self.journal) if self.paths.journal.exists() else ()
-        if refresh:
-            for provider in sorted({cluster.nodes[0].ref.provider for cluster in known}):
-                provision.refresh(self._context(provider), known)
+        for provider in sorted({cluster.nodes[0].ref.provider for cluster in known if refresh}):
+            provision.refresh(self._context(provider), known)
         return views.clusters(self.journal) if known and refresh else known
 
     def cluster(self, name: str | None = None) -> Cluster:
@@ -170,15 +176,10 @@ class Forge:
 
     def _context(self, provider: str | None) -> Context:
         return provision.Context(
-            provider=self.provider(provider),
-            journal=self.journal,
-            paths=self.paths,
-            clock=self.clock,
-            owner=self.settings.owner,
-            progress=self.progress,
-            engine=self.settings.ssh_engine,
+            provider=self.provider(provider), journal=self.journal, paths=self.paths, clock=self.clock,
+            owner=self.settings.owner, progress=self.progress, engine=self.settings.ssh_engine,
             heartbeat_seconds=self.settings.heartbeat_seconds,
-        )
+        )  # fmt: skip
 
 
 class Cluster:
@@ -219,13 +220,13 @@ class Cluster:
     def _push(self, roots: tuple[sync.Root, ...]) -> tuple[SyncReport, ...]:
         return sync.deliver(self.nodes, roots, folder=self.folder, progress=self.forge.progress)
 
-    def start(self, task: Task, *, setup: bool = True) -> Job:
-        """Start ``task`` as a job on every node, without copying anything.
+    def start(self, task: Task, *, setup: bool = True, needs: timedelta | None = None) -> Job:
+        """Start ``task`` as a job on every node, without copying; ``needs`` is the time it wants.
 
         Raises:
-            DeadlineError: Its time limit does not fit before the machines' deadline.
+            DeadlineError: That does not fit before the machines' deadline.
         """
-        spec = jobs.job_spec(task, cluster=self.record, now=self.forge.clock.now(), setup=setup)
+        spec = jobs.job_spec(task, cluster=self.record, now=self.forge.clock.now(), setup=setup, needs=needs)
         return Job(self, spec.job_id, jobs.run(self.nodes, spec, cluster=self.record))
 
     def pull(self, patterns: Sequence[str], *, into: Path | str, workdir: str = "workdir") -> SyncReport:
@@ -254,9 +255,7 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.down()
 
     def __repr__(self) -> str:
@@ -271,12 +270,12 @@ class Job:
         self.job_id = job_id
         self._stream = stream  # opened by the start itself: one round trip less
 
-    def chunks(self, *, follow: bool = True, offsets: Mapping[int, int] | None = None) -> Iterator[LogChunk]:
+    def chunks(self, *, follow: bool = True, offsets: Mapping[int, int] | None = None) -> LogStream:
         """Output as ``(rank, offset, bytes)``, each byte exactly once, over dropped connections too."""
         stream, self._stream = self._stream, None
         if stream is not None and follow and offsets is None:
-            return iter(stream)
-        return iter(jobs.stream(self.cluster.nodes, self.job_id, follow=follow, offsets=offsets))
+            return stream
+        return jobs.stream(self.cluster.nodes, self.job_id, follow=follow, offsets=offsets)
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """Output by lines, newline kept; several nodes are told apart as ``[rank] …``."""

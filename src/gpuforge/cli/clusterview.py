@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
+from gpuforge.cli.layout import labelled
 from gpuforge.cli.output import output
 from gpuforge.cli.words import clock_time, span
 from gpuforge.models.clock import rfc3339
@@ -14,12 +16,28 @@ if TYPE_CHECKING:
     from gpuforge.forge import Cluster, Forge
     from gpuforge.models.cluster import Cluster as ClusterRecord
 
-__all__ = ["cluster_data", "money", "show_cost", "show_still_up", "show_up"]
+__all__ = [
+    "cluster_data",
+    "money",
+    "selector",
+    "show_cost",
+    "show_next",
+    "show_still_up",
+    "show_up",
+    "usd_text",
+]
+
+_MILLIONTH = Decimal("0.000001")
 
 
 def money(spent: Spent) -> str:
     """``$0.004``, and that it is simulated where it is."""
     return f"{format_usd(spent.usd)} (simulated)" if spent.simulated else format_usd(spent.usd)
+
+
+def usd_text(amount: Decimal | None) -> str | None:
+    """Money in a document: decimal text to the millionth, ``None`` where it is unknown."""
+    return None if amount is None else str(amount.quantize(_MILLIONTH, rounding=ROUND_CEILING))
 
 
 def cluster_data(record: ClusterRecord, forge: Forge) -> dict[str, Any]:
@@ -42,8 +60,8 @@ def cluster_data(record: ClusterRecord, forge: Forge) -> dict[str, Any]:
         "created": rfc3339(record.created),
         "deadline": rfc3339(record.deadline),
         "autostop_minutes": record.autostop_minutes,
-        "usd_per_hour": None if record.usd_per_hour is None else str(record.usd_per_hour),
-        "spent_usd": None if spent.usd is None else str(spent.usd),
+        "usd_per_hour": usd_text(record.usd_per_hour),
+        "spent_usd": usd_text(spent.usd),
         "currency": "USD",
         "simulated": record.simulated,
         "ssh_config": str(forge.paths.cluster(record.name) / "ssh_config"),
@@ -58,10 +76,18 @@ def show_up(cluster: Cluster) -> None:
     names = " ".join(node.ref.name for node in record.nodes)
     output.line(f"  nodes         {names}")
     output.line(f"  ssh           ssh -F {cluster.folder / 'ssh_config'} {record.head.ref.name}")
-    output.line(
-        f"  next          gpuforge run -c {record.name} -- nvidia-smi · gpuforge ssh {record.name}"
-        f" · gpuforge down {record.name}"
-    )
+    name = record.name
+    show_next(f"gpuforge run -c {name} -- nvidia-smi", f"gpuforge ssh {name}", f"gpuforge down {name}")
+
+
+def show_next(*commands: str) -> None:
+    """What a person would do now."""
+    output.lines(labelled("next", commands, output.width()))
+
+
+def selector(cluster: Cluster) -> str:
+    """`` -c NAME`` where a command without it would not know which cluster is meant."""
+    return "" if len(cluster.forge.clusters(refresh=False)) == 1 else f" -c {cluster.name}"
 
 
 def show_still_up(cluster: Cluster) -> None:
@@ -69,9 +95,11 @@ def show_still_up(cluster: Cluster) -> None:
     record = cluster.record
     idle = f", or after {record.autostop_minutes} idle minutes" if record.autostop_minutes else ""
     price = f", {format_usd(record.usd_per_hour)}/h" + (" (simulated)" if record.simulated else "")
-    output.line(f"  still up      {record.name} until {clock_time(record.deadline)}{idle}{price}")
+    told = f"{record.name} until {clock_time(record.deadline)}{idle}{price}"
+    output.lines(labelled("still up", told.split(", "), output.width(), joint=", "))
 
 
-def show_cost(spent: Spent) -> None:
+def show_cost(spent: Spent, *, so_far: bool = False) -> None:
     """What it cost, and for how long."""
-    output.line(f"  cost          {money(spent)} for {span(spent.until - spent.since)}")
+    yet = " so far" if so_far else ""
+    output.line(f"  cost          {money(spent)} for {span(spent.until - spent.since)}{yet}")

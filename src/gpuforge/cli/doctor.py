@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gpuforge.cli.options import json_option
 from gpuforge.cli.output import output
 from gpuforge.models.instance import CheckStatus
+
+if TYPE_CHECKING:
+    from gpuforge.models.instance import Check
 
 __all__ = ["command"]
 
@@ -27,13 +32,18 @@ def command(context: click.Context, provider: str | None) -> None:
             [{"name": c.name, "status": str(c.status), "message": c.message, "fix": c.fix} for c in checks]
         )
     else:
-        signs = {
-            CheckStatus.PASS: output.paint(output.sign("✓", "ok"), "green"),
-            CheckStatus.FAIL: output.paint(output.sign("✗", "x"), "red"),
-            CheckStatus.SKIP: output.sign("–", "-"),
-        }
-        for check in checks:
-            output.result(f"  {signs[check.status]} {check.name:<13} {check.message}")
-            if check.fix:
-                output.result(f"    {'':<13} do  {check.fix}")
+        _show(checks)
     context.exit(_FAILED if any(c.status is CheckStatus.FAIL for c in checks) else 0)
+
+
+def _show(checks: tuple[Check, ...]) -> None:
+    signs = {
+        CheckStatus.PASS: output.paint("✓", "green"),
+        CheckStatus.FAIL: output.paint("✗", "red"),
+        CheckStatus.SKIP: "–",
+    }
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        output.result(f"  {signs[check.status]} {check.name:<{width}}  {check.message}")
+        if check.fix:
+            output.result(f"    {'':<{width}}  do  {check.fix}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpuforge.cli.clusterview import show_cost
+from gpuforge.cli.clusterview import show_cost, usd_text
+from gpuforge.cli.errors import UsageError, report
 from gpuforge.cli.options import cluster_argument, confirm, json_option, yes_option
 from gpuforge.cli.output import output
 from gpuforge.errors import CleanupError, GpuforgeError, Leftover, TransportError
@@ -23,26 +24,29 @@ __all__ = ["command"]
 @click.option("-a", "--all", "everything", is_flag=True, help="Every cluster.")
 @yes_option
 @json_option
-def command(names: tuple[str, ...], *, everything: bool, yes: bool) -> None:
+@click.pass_context
+def command(context: click.Context, names: tuple[str, ...], *, everything: bool, yes: bool) -> None:
     """Delete clusters with their disks; asks first while a job is running."""
     from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
 
     forge = Forge(progress=output.step)
+    if everything and names:
+        raise UsageError("name clusters, or use --all", resolution="gpuforge down --all")
     if everything:
         names = tuple(cluster.name for cluster in forge.clusters(refresh=False))
     elif not names:
         names = (forge.cluster().name,)
     busy = [told for name in names for told in _busy(forge, name)] if not yes else []
     if busy:
-        confirm(f"{', '.join(busy)}. Give the machines back all the same?", yes=yes)
+        confirm(f"{', '.join(busy)}: give the machines back all the same?", yes=yes, default=False)
     done, failures = _each(forge, names)
-    if output.as_json and not failures:
-        output.data([{"name": s.cluster, "spent_usd": None if s.usd is None else str(s.usd)} for s in done])
-    elif not output.as_json:
-        for spent in done:
-            show_cost(spent)
+    data = [{"name": s.cluster, "spent_usd": usd_text(s.usd)} for s in done]
     if failures:
-        raise _all(failures)
+        context.exit(report(_all(failures), data=data))
+    if output.as_json:
+        output.data(data)
+    elif not names:
+        output.result("no cluster is up")
 
 
 def _each(forge: Forge, names: tuple[str, ...]) -> tuple[list[Spent], list[GpuforgeError]]:
@@ -50,6 +54,8 @@ def _each(forge: Forge, names: tuple[str, ...]) -> tuple[list[Spent], list[Gpufo
     for name in names:
         try:
             done.append(forge.down(name))
+            if not output.as_json:
+                show_cost(done[-1])
         except GpuforgeError as error:
             failures.append(error)
     return done, failures
@@ -58,6 +64,13 @@ def _each(forge: Forge, names: tuple[str, ...]) -> tuple[list[Spent], list[Gpufo
 def _all(failures: list[GpuforgeError]) -> GpuforgeError:
     if len(failures) == 1:
         return failures[0]
+    worst = max(failures, key=lambda error: isinstance(error, CleanupError))
+    if not isinstance(worst, CleanupError):
+        return type(worst)(
+            f"{len(failures)} clusters could not be given back",
+            details="\n".join(str(error) for error in failures),
+            resolution=worst.resolution,
+        )
     leftovers: list[Leftover] = [
         x for error in failures if isinstance(error, CleanupError) for x in error.leftovers
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuforge.cli.options import json_option, yes_option
+from gpuforge.cli.options import confirm, json_option, yes_option
 from gpuforge.cli.output import output
 from gpuforge.cli.words import clock_time
 from gpuforge.errors import CleanupError
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("gc", epilog="Example:  gpuforge gc --delete 7204883561")
+@click.command("gc", epilog="Example:  gpuforge gc --delete 7204883561 --yes")
 @click.option("--delete", "delete_ids", multiple=True, metavar="ID", help="Also delete this unknown machine.")
 @click.option("--provider", metavar="NAME", help="Only this provider.")
 @yes_option
 @json_option
-def command(delete_ids: tuple[str, ...], provider: str | None, *, yes: bool) -> None:  # noqa: ARG001 - asks nothing today
+def command(delete_ids: tuple[str, ...], provider: str | None, *, yes: bool) -> None:
     """Re-drive open intents, then compare the cloud with the journal."""
     from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
 
     forge = Forge(provider=provider, progress=output.step)
+    if delete_ids:
+        confirm(f"delete {', '.join(delete_ids)} with their disks?", yes=yes, default=False)
     report = forge.gc(provider=provider, delete_ids=delete_ids)
     if output.as_json:
         output.data(_data(report))
@@ -38,7 +40,7 @@ def command(delete_ids: tuple[str, ...], provider: str | None, *, yes: bool) -> 
         raise CleanupError(
             "something may still cost money",
             leftovers=report.leftovers,
-            resolution="gpuforge gc      again, once the cause is gone",
+            resolution="gpuforge gc --yes      again, once the cause is gone",
         )
 
 

@@ -8,6 +8,7 @@ import click
 
 from gpuforge.cli.options import json_option
 from gpuforge.cli.output import output
+from gpuforge.errors import NotFoundError
 
 if TYPE_CHECKING:
     from gpuforge.images.select import ImageRow
@@ -24,6 +25,8 @@ def command(text: str, provider: str | None) -> None:
     from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
 
     rows = Forge().image_rows(provider, text)
+    if text and not rows:
+        raise NotFoundError(f"no image matches {text!r}", resolution="gpuforge images      lists everything")
     if output.as_json:
         output.data([_data(name, row) for name, row in rows])
         return

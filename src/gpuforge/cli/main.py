@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -86,17 +85,31 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """An unknown verb is answered with the one that was meant."""
         name = args[0]
-        if self.get_command(ctx, name) is None:
-            raise click.UsageError(_unknown(name), ctx)
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise _unknown(name)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; Ctrl-C and a closed pipe end it with their codes."""
+        from gpuforge.cli.errors import endings  # noqa: PLC0415 - start-up cost
 
-def _unknown(name: str) -> str:
+        with endings():
+            return super().invoke(ctx)
+
+
+def _unknown(name: str) -> click.UsageError:
+    from gpuforge.cli.errors import UsageError  # noqa: PLC0415 - start-up cost
+
     if name in _FOREIGN:
-        return f"no verb {name!r}: here it is  gpuforge {_FOREIGN[name]}"
-    near = difflib.get_close_matches(name, [*COMMANDS, *_plugins()], n=1)
-    hint = f"; did you mean  gpuforge {near[0]}?" if near else ""
-    return f"no verb {name!r}{hint}"
+        meant = f"gpuforge {_FOREIGN[name]}"
+        return UsageError(f"gpuforge has no verb {name!r}; what it means is here", resolution=meant)
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    near = difflib.get_close_matches(name, [*COMMANDS, *_plugins(), *_FOREIGN], n=1)
+    if near:
+        meant = f"gpuforge {_FOREIGN.get(near[0], near[0])}"
+        return UsageError(f"gpuforge has no verb {name!r}; did you mean {near[0]!r}?", resolution=meant)
+    return UsageError(f"gpuforge has no verb {name!r}", resolution="gpuforge --help")
 
 
 def _plugins() -> dict[str, importlib.metadata.EntryPoint]:

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gpuforge.cli.errors import UsageError
 from gpuforge.cli.output import output
-from gpuforge.errors import DeclinedError
+from gpuforge.errors import DeclinedError, GpuforgeError
+from gpuforge.redact import register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["cluster_argument", "cluster_option", "confirm", "json_option", "task_options", "yes_option"]
+__all__ = [
+    "MACHINE_FLAGS",
+    "CommandWords",
+    "cluster_argument",
+    "cluster_option",
+    "confirm",
+    "json_option",
+    "new_cluster_option",
+    "task_options",
+    "yes_option",
+]
+
+# flags that describe machines: with one of them, no task file is needed to rent
+MACHINE_FLAGS = ("gpus", "infra", "instance_type", "num_nodes", "use_spot", "image", "disk_size")
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -53,16 +70,27 @@ def _complete_cluster(
 
     from gpuforge.forge import Forge  # noqa: PLC0415
 
-    clusters = Forge().clusters(refresh=False)
+    try:
+        clusters = Forge().clusters(refresh=False)
+    except GpuforgeError:
+        return []  # a message in the middle of somebody's typing helps nobody
     return [CompletionItem(c.name) for c in clusters if c.name.startswith(incomplete)]
 
 
 def cluster_option(function: F) -> F:
-    """``-c NAME``: which cluster."""
+    """``-c NAME``: which live cluster."""
+    return _cluster_name("Cluster; may be left out while only one is up.")(function)
+
+
+def new_cluster_option(function: F) -> F:
+    """``-c NAME``: which cluster, live or to be made."""
+    return _cluster_name("The cluster's name; the task's, or the folder's, when left out.")(function)
+
+
+def _cluster_name(text: str) -> Callable[[F], F]:
     return click.option(
-        "-c", "--cluster", "cluster_name", metavar="NAME", shell_complete=_complete_cluster,
-        help="Cluster; may be left out while only one is up.",
-    )(function)  # fmt: skip
+        "-c", "--cluster", "cluster_name", metavar="NAME", shell_complete=_complete_cluster, help=text
+    )
 
 
 def cluster_argument(*, required: bool, many: bool = False) -> Callable[[F], F]:
@@ -86,6 +114,8 @@ def _env_pairs(
                 "write NAME=value, or NAME to take it from the environment", param=parameter
             )
         pairs[name] = text if equals else None
+        if equals and parameter.name == "secret":
+            register(text)
     return pairs
 
 
@@ -118,19 +148,64 @@ def task_options(function: F) -> F:
     return function
 
 
-def confirm(question: str, *, yes: bool) -> None:
+class CommandWords(click.Command):
+    """A verb that ends in somebody's command: whose an option is must be clear."""
+
+    @staticmethod
+    def leading(words: Sequence[str]) -> int:
+        """How many of its words come before the command."""
+        return min(1, len(words))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse ``run python x.py --epochs 4``: without ``--`` the option would be read as ours."""
+        takers = {name for option in self.params for name in option.opts if _takes_value(option)}
+        at = _first_word(args, takers)
+        if at is not None:
+            start = at + self.leading(args[at:])
+            command = list(itertools.takewhile(lambda word: word != "--", args[start:]))
+            if command and not command[0].startswith("-") and any(w.startswith("-") for w in command[1:]):
+                raise UsageError(
+                    "put -- before the command, or its options are read as gpuforge's",
+                    resolution=shlex.join([*ctx.command_path.split(), *args[:start], "--", *args[start:]]),
+                )
+        return super().parse_args(ctx, args)
+
+
+def _takes_value(option: click.Parameter) -> bool:
+    return isinstance(option, click.Option) and not option.is_flag and not option.count
+
+
+def _first_word(args: Sequence[str], takers: Collection[str]) -> int | None:
+    """Where the first argument stands that is no option and no option's value."""
+    at = 0
+    while at < len(args) and args[at] != "--":
+        if not args[at].startswith("-"):
+            return at
+        at += 2 if args[at] in takers else 1
+    return None
+
+
+def confirm(question: str, *, yes: bool, default: bool = True) -> None:
     """Ask once; without a terminal to ask on, refuse.
+
+    Args:
+        question: What will happen; one line.
+        yes: It was agreed to beforehand.
+        default: What Enter alone means.
 
     Raises:
         DeclinedError: Declined, or nobody to ask (exit 76).
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise DeclinedError(
             "this asks before it goes on, and there is no terminal to ask on",
+            details=question,
             resolution="add --yes to agree beforehand",
         )
-    answer = click.prompt(question, default="y", show_default=False, prompt_suffix=" [Y/n] ", err=True)
-    if str(answer).strip().lower() not in {"y", "yes"}:
+    output.ask(f"{question} {'[Y/n]' if default else '[y/N]'} ")
+    line = sys.stdin.readline()
+    answer = line.strip().lower()
+    if not line or (answer not in {"y", "yes"} and (answer or not default)):
         raise DeclinedError("declined; nothing was done")

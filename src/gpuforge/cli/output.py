@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from gpuforge.cli import layout
+from gpuforge.cli.steps import Steps
 from gpuforge.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
 
     from gpuforge.models.progress import Step
 
 __all__ = ["SCHEMA", "Output", "output"]
 
 SCHEMA = "gpuforge/1"
-_COLOURS = {"red": "red", "green": "green", "yellow": "yellow", "cyan": "cyan"}
-_KEY_WIDTH = 12
-_TEXT_WIDTH = 46
 
 
 class Output:
@@ -36,141 +29,111 @@ class Output:
     def __init__(self) -> None:
         self.as_json = False
         self.warnings: list[str] = []
-        self._steps = _Steps(self)
+        self.steps = Steps(self)
+        self._is_mid_line = False
+
+    def begin(self, *, as_json: bool) -> None:
+        """A command line starts: nothing is left of an earlier one."""
+        self.as_json = as_json
+        self.warnings = []
+        self._is_mid_line = False
 
     def result(self, text: str) -> None:
         """A line of the answer itself, on stdout."""
-        click.echo(redact(text))
+        self.steps.pause()
+        _echo(text, sys.stdout)
 
     def line(self, text: str = "") -> None:
         """A line for the person, on stderr."""
-        self._steps.pause()
-        click.echo(redact(text), err=True)
+        self.steps.pause()
+        if self._is_mid_line and sys.stdout.isatty():
+            click.echo()  # a job's last words may lack their newline
+        self._is_mid_line = False
+        _echo(text, sys.stderr)
+
+    def ask(self, question: str) -> None:
+        """A question on stderr; the answer is typed behind it."""
+        self.steps.pause(may_move=False)
+        click.echo(layout.plain(redact(question), sys.stderr.encoding or "ascii"), nl=False, err=True)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Several of them."""
+        for text in texts:
+            self.line(text)
 
     def warn(self, text: str) -> None:
         """A warning: a line, and a member of the envelope."""
         self.warnings.append(redact(text))
-        self.line(f"{self.paint('warning:', 'yellow')} {text}")
+        self.line(f"{self.paint('warning:', 'yellow')} {printable(text)}")
 
     def raw(self, data: bytes) -> None:
-        """A job's own bytes, untouched but for secrets."""
-        self._steps.pause()
-        sys.stdout.buffer.write(
-            redact(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-        )
-        sys.stdout.buffer.flush()
+        """A job's own bytes, untouched."""
+        if data:
+            self._is_mid_line = not data.endswith(b"\n")
+            self.steps.pause(may_move=not self._is_mid_line)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
 
     def data(self, data: Any) -> None:
         """The answer as a document."""
         self._envelope(ok=True, data=data, error=None)
 
-    def failure(self, error: dict[str, Any]) -> None:
-        """An error as a document."""
-        self._envelope(ok=False, data=None, error=error)
+    def failure(self, error: dict[str, Any], *, data: Any = None) -> None:
+        """An error as a document; ``data`` is what was reached all the same."""
+        self._envelope(ok=False, data=data, error=error)
 
     def event(self, event: dict[str, Any]) -> None:
         """One object of a stream."""
-        click.echo(redact(json.dumps({"schema": SCHEMA, **event}, default=str)))
+        _echo(json.dumps({"schema": SCHEMA, **event}, default=str), sys.stdout)
+
+    def event_if_json(self, event: dict[str, Any]) -> None:
+        """One object of a stream that people see as lines of another kind."""
+        if self.as_json:
+            self.event(event)
+
+    def forget_stdout(self) -> None:
+        """Its reader is gone (`… | head`): what is still written goes nowhere, and nothing complains."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _envelope(self, *, ok: bool, data: Any, error: dict[str, Any] | None) -> None:
         document = {"schema": SCHEMA, "ok": ok, "data": data, "warnings": self.warnings, "error": error}
-        click.echo(redact(json.dumps(document, default=str)))
+        _echo(json.dumps(document, default=str), sys.stdout)
 
     def step(self, step: Step, /) -> None:
         """The progress callback handed to the façade."""
         if not self.as_json:
-            self._steps.show(step)
+            self.steps.show(step)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Aligned columns on stdout; the last one is cut to the terminal, a pipe gets all of it."""
-        lines = [tuple(headers), *(tuple(row) for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
-        for number, line in enumerate(lines):
-            text = "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-            if sys.stdout.isatty():
-                text = text[: shutil.get_terminal_size().columns]
+        """Aligned columns on stdout; lines are cut to a terminal, a pipe gets all of them."""
+        for number, text in enumerate(layout.table(headers, rows, self.width(sys.stdout))):
             self.result(self.paint(text, "dim") if number == 0 else text)
 
-    def paint(self, text: str, colour: str) -> str:
-        """Colour where people look, plain text elsewhere."""
-        if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
-            return text
-        if colour == "dim":
-            return click.style(text, dim=True)
-        return click.style(text, fg=_COLOURS[colour])
+    def width(self, stream: TextIO | None = None) -> int | None:
+        """Columns of the terminal behind ``stream`` (stderr), or ``None`` where there is none."""
+        try:
+            return os.get_terminal_size((stream or sys.stderr).fileno()).columns or None
+        except (OSError, ValueError):
+            return None
 
-    def sign(self, unicode: str, ascii_: str) -> str:
-        """A sign, or its plain form where the terminal cannot show it."""
-        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
-        return unicode if "utf" in encoding else ascii_
+    def paint(self, text: str, colour: str) -> str:
+        """Colour for a terminal; click takes it away again where there is none."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return text
+        return click.style(text, dim=True) if colour == "dim" else click.style(text, fg=colour)
 
     def close(self) -> None:
         """Take any moving line away."""
-        self._steps.pause()
+        self.steps.close()
 
 
-class _Steps:
-    """Finished steps as lines; the ones in flight as moving lines on a terminal."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self._began: dict[str, float] = {}
-        self._lock = threading.Lock()
-        self._live: RichProgress | None = None
-        self._tasks: dict[str, TaskID] = {}
-
-    def show(self, step: Step) -> None:
-        with self._lock:
-            self._began.setdefault(step.key, time.monotonic())
-            if step.done or step.failed:
-                self._finish(step)
-            elif sys.stderr.isatty():
-                self._move(step)
-
-    def pause(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-            self._tasks.clear()
-
-    def _finish(self, step: Step) -> None:
-        seconds = time.monotonic() - self._began.pop(step.key)
-        sign = self._out.sign("✗", "x") if step.failed else self._out.sign("✓", "ok")
-        sign = self._out.paint(sign, "red" if step.failed else "green")
-        self._out.line(f"  {sign} {step.key:<{_KEY_WIDTH}}{step.text:<{_TEXT_WIDTH}}  {seconds:.1f} s")
-
-    def _move(self, step: Step) -> None:
-        if time.monotonic() - self._began[step.key] < 1:
-            return  # most steps are over before an eye would catch them
-        if self._live is None:
-            self._live = _progress_bars()
-            self._live.start()
-        text = f"{step.key:<{_KEY_WIDTH}}{step.text}"
-        if step.deadline is not None:
-            waited = time.monotonic() - self._began[step.key]
-            left = step.deadline.timestamp() - time.time()
-            text += f" ({waited:.0f} s of at most {waited + left:.0f} s)"
-        if step.key not in self._tasks:
-            self._tasks[step.key] = self._live.add_task(text, total=step.total)
-        self._live.update(
-            self._tasks[step.key], description=text, completed=step.current or 0, total=step.total
-        )
+def printable(text: str) -> str:
+    """Text from elsewhere without control characters, which could rewrite the screen."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
-def _progress_bars() -> RichProgress:
-    from rich import progress  # noqa: PLC0415 - start-up cost, terminals only
-    from rich.console import Console  # noqa: PLC0415
-
-    return progress.Progress(
-        progress.SpinnerColumn(),
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=24),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
+def _echo(text: str, stream: TextIO) -> None:
+    click.echo(layout.plain(redact(text), stream.encoding or "ascii"), file=stream)
 
 
 output = Output()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gpuforge.cli.options import json_option, task_options
+from gpuforge.cli.options import json_option, new_cluster_option, task_options
 from gpuforge.cli.output import output
 from gpuforge.cli.planview import show_plan
 from gpuforge.cli.tasks import read_task
@@ -17,7 +17,7 @@ __all__ = ["command"]
 @click.command("plan", epilog="Example:  gpuforge plan --gpus L4:1 --max-duration 2h -v")
 @click.argument("file", required=False)
 @click.option("-v", "--verbose", is_flag=True, help="Every candidate that was left out, and why.")
-@click.option("-c", "--cluster", "cluster_name", metavar="NAME", help="The cluster's name.")
+@new_cluster_option
 @task_options
 @json_option
 def command(file: str | None, cluster_name: str | None, *, verbose: bool, **flags: Any) -> None:

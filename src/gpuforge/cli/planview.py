@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from gpuforge.cli.layout import labelled, three_columns
 from gpuforge.cli.output import output
-from gpuforge.cli.words import clock_time, counted, size, span
+from gpuforge.cli.words import clock_time, counted, from_home, span
 from gpuforge.models.money import format_usd
+from gpuforge.models.sync import format_size
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -22,18 +25,13 @@ _SHOWN = 2
 def show_plan(plan: Plan, task: Task, *, verbose: bool = False, to_stdout: bool = False) -> None:
     """The first option in full, then what else was looked at."""
     say = output.result if to_stdout else output.line
+    width = output.width(sys.stdout if to_stdout else sys.stderr)
     best = plan.best
     title = f"{plan.cluster_name} on {plan.provider}"
     say(f"{title} — simulated: nothing is billed" if plan.simulated else title)
     say("")
-    for label, text, note in (
-        _machine(plan, best),
-        _image(best),
-        _price(plan, best),
-        *_workdir(task),
-    ):
-        say(f"  {label:<13} {text:<48} {note}".rstrip())
-    for line in _others(plan, verbose=verbose):
+    rows = (_machine(plan, best), _image(best), _price(plan, best), *_workdir(task))
+    for line in (*three_columns(rows, width), *_others(plan, verbose=verbose, width=width)):
         say(line)
     say("")
 
@@ -78,8 +76,8 @@ def _workdir(task: Task) -> list[tuple[str, str, str]]:
         rows.append(
             (
                 seen.label,
-                str(seen.local),
-                f"{counted(seen.files, 'file')} · {size(seen.total_bytes)}{ignored}",
+                from_home(seen.local),
+                f"{counted(seen.files, 'file')} · {format_size(seen.total_bytes)}{ignored}",
             )
         )
         if seen.warning:
@@ -87,17 +85,19 @@ def _workdir(task: Task) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _others(plan: Plan, *, verbose: bool) -> list[str]:
+def _others(plan: Plan, *, verbose: bool, width: int | None) -> list[str]:
     rest = [_option(option) for option in plan.options[1:]]
     left_out = [_excluded(excluded) for excluded in plan.excluded]
     if verbose:
-        lines = [f"  {'then':<13} {text}" for text in rest]
-        return lines + [f"  {'left out':<13} {text}" for text in left_out]
+        return [
+            *(f"  {'then':<13} {text}" for text in rest),
+            *(f"  {'left out':<13} {text}" for text in left_out),
+        ]
     shown = [*rest, *left_out][:_SHOWN]
     more = len(rest) + len(left_out) - len(shown)
     if more > 0:
         shown.append(f"{more} more: gpuforge plan -v")
-    return [f"  {'not chosen':<13} {' · '.join(shown)}"] if shown else []
+    return labelled("not chosen", shown, width) if shown else []
 
 
 def _option(option: Option) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpuforge.cli.output import output
-from gpuforge.cli.words import counted, size
+from gpuforge.cli.words import counted
+from gpuforge.models.sync import format_size
 
 if TYPE_CHECKING:
     from gpuforge.models.sync import SyncReport
@@ -16,8 +17,8 @@ __all__ = ["report_data", "show_report"]
 def show_report(report: SyncReport) -> None:
     """One line, and a warning per entry that was left alone."""
     deleted = f" · {report.deleted:,} deleted" if report.deleted else ""
-    had = f"{counted(report.files, 'file')} · {size(report.total_bytes)}"
-    sent = f"{report.sent_files:,} sent ({size(report.sent_bytes)})"
+    had = f"{counted(report.files, 'file')} · {format_size(report.total_bytes)}"
+    sent = f"{report.sent_files:,} sent ({format_size(report.sent_bytes)})"
     output.line(f"  {report.root}: {had} · {sent}{deleted} · {report.digest[:6]} equal on both")
     for path, reason in report.skipped:
         output.warn(f"{path}: {reason}")

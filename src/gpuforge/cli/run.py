@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuforge.cli.clusterview import cluster_data, show_cost, show_still_up
-from gpuforge.cli.follow import exit_code_of, follow, job_data, show_end
-from gpuforge.cli.options import confirm, json_option, task_options, yes_option
+from gpuforge.cli.clusterview import cluster_data, selector, show_cost, show_next, show_still_up, usd_text
+from gpuforge.cli.errors import report
+from gpuforge.cli.follow import Detached, exit_code_of, follow, job_data, show_end
+from gpuforge.cli.options import (
+    MACHINE_FLAGS,
+    CommandWords,
+    json_option,
+    new_cluster_option,
+    task_options,
+    yes_option,
+)
 from gpuforge.cli.output import output
-from gpuforge.cli.planview import show_plan
+from gpuforge.cli.rent import rent
+from gpuforge.cli.reports import report_data
 from gpuforge.cli.tasks import is_task_file, read_task
-from gpuforge.cli.words import counted
-from gpuforge.errors import SpecError
+from gpuforge.cli.words import counted, from_home
+from gpuforge.errors import GpuforgeError, SpecError, SyncError, TransportError
+from gpuforge.models.job import JobState
 from gpuforge.models.progress import Step
+from gpuforge.models.sync import format_size
+from gpuforge.sync.plan import CHANGED_HERE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuforge.forge import Cluster, Forge, Job
+    from gpuforge.models.job import JobStatus
     from gpuforge.models.sync import SyncReport
     from gpuforge.spec.task import Task
 
 __all__ = ["command"]
 
-# flags that describe machines: with one of them, a command rents what it needs
-_MACHINE_FLAGS = ("gpus", "infra", "instance_type", "num_nodes", "use_spot", "image", "disk_size")
+
+class _Run(CommandWords):
+    """Of its words, a task file comes before a command."""
+
+    @staticmethod
+    def leading(words: Sequence[str]) -> int:
+        """One for the task file."""
+        return 1 if is_task_file(words[0]) else 0
 
 
 @click.command(
     "run",
+    cls=_Run,
     epilog="Examples:  gpuforge run --down      gpuforge run -c sandbox -- python train.py --epochs 4",
 )
 @click.argument("words", nargs=-1, metavar="[FILE | COMMAND...]")
-@click.option("-c", "--cluster", "cluster_name", metavar="NAME", help="The cluster's name.")
+@new_cluster_option
 @click.option("--down", is_flag=True, help="Give the machines back afterwards, also when the job fails.")
 @click.option("-d", "--detach", is_flag=True, help="Start it and leave; outputs: gpuforge pull.")
 @click.option("--no-setup", is_flag=True, help="Skip the task's setup.")
@@ -56,80 +79,109 @@ def command(
     if down and detach:
         raise SpecError("--down and --detach exclude each other", resolution="leave one of them out")
     file = words[0] if words and is_task_file(words[0]) else None
-    asks = any(flags.get(name) for name in _MACHINE_FLAGS)
+    asks = any(flags.get(name) is not None for name in MACHINE_FLAGS)
+    limited = flags.get("max_duration") is not None
     task = read_task(forge, file, command=words[1:] if file else words, **flags)
-    if words and not file:
-        cluster = _for_command(forge, task, cluster_name, asks=asks, yes=yes)
-        job = cluster.start(task, setup=False)
-    else:
-        cluster = _rent(forge, task, cluster_name or task.cluster_name(), yes=yes)
-        _copied(cluster.push(task))
-        job = cluster.start(task, setup=not no_setup)
+    if not task.run:
+        raise SpecError(
+            "the task has nothing to run",
+            details="its run is empty",
+            resolution="gpuforge up      rents its machines\ngpuforge run -- COMMAND      runs a command",
+        )
+    show = not words or file is not None
+    cluster, was_up = _machines(forge, task, cluster_name, rents=show or asks, yes=yes)
+    # on machines rented for it the limit is theirs; on live ones it must fit into what is left
+    needs = task.max_duration if limited and was_up else None
+    try:
+        if show:
+            _copied(cluster.push(task))
+        job = cluster.start(task, setup=show and not no_setup, needs=needs)
+    except GpuforgeError:
+        if down:
+            show_cost(cluster.down())
+        raise
     if detach:
         _left_running(cluster, job)
         return
+    setup, run = (task.setup if not no_setup else "", task.run) if show else ("", "")
     try:
-        code = _see_through(cluster, job, task, show=not words or file is not None)
-    finally:
+        status = follow(job, setup=setup, run=run)
+    except Detached:
         if down:
-            show_cost(cluster.down())
-    context.exit(code)
+            output.line(f"  --down        not done: the job runs on; later  gpuforge down {cluster.name}")
+        raise
+    context.exit(_finish(cluster, task, status, down=down, show=show))
 
 
-def _rent(forge: Forge, task: Task, name: str, *, yes: bool) -> Cluster:
-    plan = None
-    if not forge.is_up(name):
-        plan = forge.plan(task, name=name)
-        show_plan(plan, task)
-        confirm("Rent it?", yes=yes)
-    return forge.up(task, name=name, plan=plan)
+def _machines(forge: Forge, task: Task, name: str | None, *, rents: bool, yes: bool) -> tuple[Cluster, bool]:
+    """The live cluster that is meant; one is rented where a file or flags say what."""
+    if not rents or (name is not None and forge.is_up(name)):
+        return forge.cluster(name), True
+    return rent(forge, task, name or task.cluster_name(), yes=yes)
 
 
-def _for_command(forge: Forge, task: Task, name: str | None, *, asks: bool, yes: bool) -> Cluster:
-    """The live cluster that is meant; one is rented when the flags say what."""
-    if not asks or (name is not None and forge.is_up(name)):
-        return forge.cluster(name)
-    return _rent(forge, task, name or task.cluster_name(), yes=yes)
-
-
-def _see_through(cluster: Cluster, job: Job, task: Task, *, show: bool) -> int:
-    status = follow(job)
-    if show:
+def _finish(cluster: Cluster, task: Task, status: JobStatus, *, down: bool, show: bool) -> int:
+    """Say how it ended, bring outputs back, give the machines back; the document comes last."""
+    code = exit_code_of(status, cluster)
+    if not output.as_json and (show or code):
         show_end(status)
-    report = _bring_back(cluster, task) if task.outputs else None
+    data = {**job_data(status, cluster.name), "cluster_data": cluster_data(cluster.record, cluster.forge)}
+    try:
+        data["outputs"] = _bring_back(cluster, task, status, alone=down)
+        spent = cluster.down() if down else cluster.forge.spent(cluster.record)
+    except GpuforgeError as error:
+        return report(error, data=data)
+    data["spent_usd"] = usd_text(spent.usd)
     if output.as_json:
-        data = job_data(status, cluster.name)
-        data["cluster_data"] = cluster_data(cluster.record, cluster.forge)
-        data["outputs"] = None if report is None else {"files": report.files, "bytes": report.total_bytes}
         output.data(data)
-    elif show:
+    elif show or down:
         output.line()
-        show_cost(cluster.forge.spent(cluster.record))
-        show_still_up(cluster)
-        name = cluster.name
-        output.line(
-            f"  next          gpuforge logs {status.alias} · gpuforge ssh {name} · gpuforge down {name}"
-        )
-    return exit_code_of(status, cluster)
+        show_cost(spent, so_far=not down)
+        if not down:
+            show_still_up(cluster)
+            name, which = cluster.name, selector(cluster)
+            show_next(f"gpuforge logs {status.alias}{which}", f"gpuforge ssh {name}", f"gpuforge down {name}")
+    return code
 
 
 def _copied(reports: tuple[SyncReport, ...]) -> None:
-    for report in reports:
-        for path, reason in report.skipped:
+    for copied in reports:
+        for path, reason in copied.skipped:
             output.warn(f"{path} was not copied: {reason}")
 
 
-def _bring_back(cluster: Cluster, task: Task) -> SyncReport:
+def _bring_back(cluster: Cluster, task: Task, status: JobStatus, *, alone: bool) -> dict[str, Any] | None:
+    """The task's outputs; ``alone`` when what stays behind would be deleted with its machine.
+
+    Raises:
+        SyncError: Something stays behind, and its machine was to go.
+    """
+    if not task.outputs:
+        return None
+    names = ", ".join(task.outputs)
+    output.step(Step(key="outputs", text=names))
     into = task.workdir or Path.cwd()
-    output.step(Step(key="outputs", text=", ".join(task.outputs)))
-    report = cluster.pull(task.outputs, into=into)
-    for path, reason in report.skipped:
-        output.warn(f"{path} was left as it is here: {reason}")
-    if report.files == 0:
-        output.warn(f"outputs {', '.join(task.outputs)}: nothing of that name on {cluster.name}")
-    text = f"{counted(report.files, 'file')} · {report.sent_files:,} new or changed · {into}"
-    output.step(Step(key="outputs", text=text, done=True))
-    return report
+    try:
+        copied = cluster.pull(task.outputs, into=into)
+    except TransportError as error:
+        if status.state is not JobState.LOST:
+            raise
+        output.warn(f"outputs {names} could not be brought back: {error.brief}")
+        return None
+    for path, reason in copied.skipped:
+        output.warn(f"{path}: {reason}")
+    kept = [row for row in copied.skipped if row[1] == CHANGED_HERE]
+    if kept and alone:
+        raise SyncError(
+            f"{counted(len(kept), 'output')} of {cluster.name} would be lost, so it was not given back",
+            rows=kept,
+            resolution=f"gpuforge pull {shlex.join(task.outputs)} -c {cluster.name} --into elsewhere\n"
+            f"gpuforge down {cluster.name}",
+        )
+    told = f"{names} · {counted(copied.sent_files, 'new file')} · {format_size(copied.sent_bytes)}"
+    where = "" if into == Path.cwd() else f" · in {from_home(into)}"
+    output.step(Step(key="outputs", text=f"{told}{where}", done=True))
+    return report_data(copied)
 
 
 def _left_running(cluster: Cluster, job: Job) -> None:
@@ -139,4 +191,5 @@ def _left_running(cluster: Cluster, job: Job) -> None:
         return
     output.line(f"  started       job {status.alias} ({job.job_id})")
     show_still_up(cluster)
-    output.line(f"  next          gpuforge logs {status.alias} -f -c {cluster.name}")
+    which = selector(cluster)
+    show_next(f"gpuforge logs {status.alias}{which} -f", f"gpuforge cancel {status.alias}{which}")

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpuforge.cli.options import MACHINE_FLAGS
 from gpuforge.cli.output import output
 
 if TYPE_CHECKING:
@@ -22,16 +23,14 @@ def is_task_file(text: str) -> bool:
     return text.endswith(_SUFFIXES)
 
 
-def read_task(
-    forge: Forge, file: str | None, *, command: tuple[str, ...] = (), required: bool = True, **flags: Any
-) -> Task:
+def read_task(forge: Forge, file: str | None, *, command: tuple[str, ...] = (), **flags: Any) -> Task:
     """The task of a file, of a command line, or of both.
 
     Args:
         forge: For its environment.
-        file: Path of the task file; ``gpuforge.yaml`` of this folder when left out.
+        file: Path of the task file; when left out, ``gpuforge.yaml`` of this folder, which may be absent
+            where flags say which machines.
         command: Stands for the task's ``run``.
-        required: Refuse when there is neither a file nor a command.
         flags: Values of :func:`gpuforge.cli.options.task_options`.
 
     Raises:
@@ -45,10 +44,11 @@ def read_task(
     flags["secrets"] = flags.pop("secret", None) or {}
     if command:
         flags["run"] = command[0] if len(command) == 1 else shlex.join(command)
+    asks = any(flags.get(name) is not None for name in MACHINE_FLAGS)
     overrides = Overrides(**flags)
     cwd, known = Path.cwd(), registry.names()
     path = cwd / (file or DEFAULT_NAME)
-    if file is None and (command or (not required and not path.exists())):
+    if file is None and (command or (asks and not path.exists())):
         task = task_from_overrides(overrides, environ=forge.environ, cwd=cwd, known_providers=known)
     else:
         task = load_task(path, overrides=overrides, environ=forge.environ, cwd=cwd, known_providers=known)

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from gpuforge.cli.clusterview import cluster_data, show_up
-from gpuforge.cli.options import confirm, json_option, task_options, yes_option
+from gpuforge.cli.options import json_option, new_cluster_option, task_options, yes_option
 from gpuforge.cli.output import output
-from gpuforge.cli.planview import show_plan
+from gpuforge.cli.rent import rent
 from gpuforge.cli.tasks import read_task
 
 __all__ = ["command"]
@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 @click.command("up", epilog="Example:  gpuforge up --gpus L4:1 -c sandbox --yes")
 @click.argument("file", required=False)
-@click.option("-c", "--cluster", "cluster_name", metavar="NAME", help="The cluster's name.")
+@new_cluster_option
 @task_options
 @yes_option
 @json_option
@@ -26,14 +26,8 @@ def command(file: str | None, cluster_name: str | None, *, yes: bool, **flags: A
     from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
 
     forge = Forge(provider=flags.pop("provider"), progress=output.step)
-    task = read_task(forge, file, required=False, **flags)
-    name = cluster_name or task.cluster_name()
-    plan = None
-    if not forge.is_up(name):
-        plan = forge.plan(task, name=name)
-        show_plan(plan, task)
-        confirm("Rent it?", yes=yes)
-    cluster = forge.up(task, name=name, plan=plan)
+    task = read_task(forge, file, **flags)
+    cluster, _ = rent(forge, task, cluster_name or task.cluster_name(), yes=yes)
     if output.as_json:
         output.data(cluster_data(cluster.record, forge))
     else:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
-__all__ = ["ago", "clock_time", "counted", "size", "span", "until"]
+__all__ = ["ago", "clock_time", "counted", "from_home", "span", "until"]
 
-_KILO = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 file``, ``1,042 files``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """``1 file``, ``1,042 files``, ``2 entries``.
 
-
-def size(count: int) -> str:
-    """Bytes in decimal units.
-
-    >>> size(3_100_000), size(999)
-    ('3.1 MB', '999 B')
+    >>> counted(1, "file"), counted(1042, "file"), counted(2, "entry")
+    ('1 file', '1,042 files', '2 entries')
     """
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < _KILO:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= _KILO
-    return f"{value:.1f} TB"
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
+def from_home(path: Path) -> str:
+    """``~/src/train`` for what lies in the home folder."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
 
 
 def span(length: timedelta) -> str:

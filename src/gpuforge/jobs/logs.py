@@ -6,14 +6,14 @@ import contextlib
 import queue
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gpuforge.errors import ConnectError, GpuforgeError
 from gpuforge.models.clock import SystemClock
 from gpuforge.node.client import LogPiece, StateChange
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gpuforge.models.clock import Clock
     from gpuforge.models.job import ExitRecord
@@ -31,6 +31,9 @@ class LogChunk:
     rank: int
     offset: int
     data: bytes
+
+
+_Item: TypeAlias = LogChunk | StateChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,7 @@ class LogStream:
         offsets: By rank, where the next byte will come from: what to resume with.
         records: By rank, how the job ended there.
         states: By rank, the last state change seen.
+        on_change: Called after each state change, in its place between the chunks.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class LogStream:
         self.offsets = {node.rank: (offsets or {}).get(node.rank, 0) for node in nodes}
         self.records: dict[int, ExitRecord] = {}
         self.states: dict[int, StateChange] = {}
+        self.on_change: Callable[[], None] | None = None
         self._nodes = nodes
         self._wait = wait
         self._reconnect = reconnect
@@ -103,7 +108,11 @@ class LogStream:
 
     def __iter__(self) -> Iterator[LogChunk]:
         try:
-            yield from self._one(self._nodes[0]) if len(self._nodes) == 1 else self._merged()
+            for item in self._one(self._nodes[0]) if len(self._nodes) == 1 else self._merged():
+                if isinstance(item, LogChunk):
+                    yield item
+                elif self.on_change is not None:
+                    self.on_change()
         finally:
             self.close()
 
@@ -113,7 +122,7 @@ class LogStream:
         for follow in list(self._open.values()):
             follow.close()
 
-    def _one(self, node: NodeClient) -> Iterator[LogChunk]:
+    def _one(self, node: NodeClient) -> Iterator[_Item]:
         """One node's pieces, reconnecting by offset."""
         clock, policy = self._reconnect.clock, self._reconnect
         heard, delay = clock.monotonic(), policy.first_delay_seconds
@@ -135,7 +144,7 @@ class LogStream:
             else:
                 return
 
-    def _pieces(self, node: NodeClient) -> Iterator[LogChunk]:
+    def _pieces(self, node: NodeClient) -> Iterator[_Item]:
         rank = node.rank
         follow = self._open.get(rank)
         if follow is None:
@@ -151,6 +160,7 @@ class LogStream:
                 yield LogChunk(rank=rank, offset=item.offset, data=item.data)
             elif isinstance(item, StateChange):
                 self.states[rank] = item
+                yield item
             else:
                 self.records[rank] = item
         self._drop(rank)
@@ -169,8 +179,8 @@ class LogStream:
         """The gang has ended and says why; this node has nothing to add."""
         return any(record.rank != rank and record.is_consequence for record in self.records.values())
 
-    def _merged(self) -> Iterator[LogChunk]:
-        pieces: queue.Queue[LogChunk | GpuforgeError | None] = queue.Queue(_BEHIND)
+    def _merged(self) -> Iterator[_Item]:
+        pieces: queue.Queue[_Item | GpuforgeError | None] = queue.Queue(_BEHIND)
         threads = [
             threading.Thread(target=self._feed, args=(node, pieces), daemon=True, name=f"logs-{node.rank}")
             for node in self._nodes
@@ -187,7 +197,7 @@ class LogStream:
             else:
                 yield item
 
-    def _feed(self, node: NodeClient, pieces: queue.Queue[LogChunk | GpuforgeError | None]) -> None:
+    def _feed(self, node: NodeClient, pieces: queue.Queue[_Item | GpuforgeError | None]) -> None:
         last: GpuforgeError | None = None
         try:
             for chunk in self._one(node):
@@ -198,7 +208,7 @@ class LogStream:
         self._put(pieces, last)
 
     def _put(
-        self, pieces: queue.Queue[LogChunk | GpuforgeError | None], item: LogChunk | GpuforgeError | None
+        self, pieces: queue.Queue[_Item | GpuforgeError | None], item: _Item | GpuforgeError | None
     ) -> bool:
         while not self._closed.is_set():
             with contextlib.suppress(queue.Full):

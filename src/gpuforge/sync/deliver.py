@@ -6,6 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gpuforge.models.progress import Step
+from gpuforge.models.sync import format_size
+from gpuforge.spec.wording import counted
 from gpuforge.sync.push import push
 from gpuforge.sync.roots import list_roots
 from gpuforge.transport.fanout import each
@@ -36,16 +38,19 @@ def deliver(
     if not roots:
         return ()
     progress(Step(key="sync", text="listing local files"))
-    copy = partial(push, roots=roots, listings=list_roots(roots), folder=folder, progress=progress)
+    listings = list_roots(roots)
+    copy = partial(push, roots=roots, listings=listings, folder=folder, progress=progress)
     reports = tuple(report for reports in each(nodes, copy) for report in reports)
-    progress(Step(key="sync", text=_told(reports, len(nodes)), done=True))
+    files = sum(entry.kind == b"f" for listing in listings.values() for entry in listing.entries)
+    progress(Step(key="sync", text=_told(reports, files=files, nodes=len(nodes)), done=True))
     return reports
 
 
-def _told(reports: Sequence[SyncReport], nodes: int) -> str:
+def _told(reports: Sequence[SyncReport], *, files: int, nodes: int) -> str:
     once = reports[: len(reports) // nodes]
-    files, size = sum(r.files for r in once), sum(r.total_bytes for r in once)
-    sent = sum(r.sent_files for r in reports)
+    size = format_size(sum(report.total_bytes for report in once))
+    sent = sum(report.sent_files for report in reports)
     digests = "+".join(report.digest[:6] for report in once)
-    where = "both" if nodes == 1 else f"all {nodes}"
-    return f"{files:,} entries · {size / 1e6:.1f} MB · {sent:,} sent · {digests} equal on {where}"
+    where = "both" if nodes == 1 else f"here and on all {nodes}"
+    counts = f"{counted(files, 'file')} · {size}" + ("" if sent == files * nodes else f" · {sent:,} sent")
+    return f"{counts} · {digests} equal on {where}"
