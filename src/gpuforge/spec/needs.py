@@ -10,17 +10,17 @@ from gpuforge.spec.values import Place
 
 if TYPE_CHECKING:
     from gpuforge.spec.mistakes import KeyPath, Origins
-    from gpuforge.spec.task import Alternative, Task
+    from gpuforge.spec.resources import Alternative, Placed, Resources
 
 __all__ = ["needs_of", "place_of"]
 
 
-def place_of(task: Task) -> Place:
+def place_of(task: Placed, resources: Resources) -> Place:
     """Where the task as a whole wants to be."""
-    return _place(task.resources, _place(task, Place()))
+    return _place(resources, _place(task, Place()))
 
 
-def _place(holder: Task | Alternative, base: Place) -> Place:
+def _place(holder: Placed, base: Place) -> Place:
     """``base``, with what ``holder`` says about it."""
     if holder.infra is not None:
         return holder.infra
@@ -32,14 +32,14 @@ def _place(holder: Task | Alternative, base: Place) -> Place:
     return replace(place, zone=holder.zone) if holder.zone is not None else place
 
 
-def needs_of(task: Task, origins: Origins) -> Needs:
+def needs_of(task: Placed, resources: Resources, origins: Origins) -> Needs:
     """Every acceptable kind of node."""
-    resources = task.resources
-    base = _need(resources, Need(), _place(resources, _place(task, Place())), ("resources",), origins)
+    whole = place_of(task, resources)
+    base = _need(resources, Need(), whole, ("resources",), origins)
     for key, items in (("any_of", resources.any_of), ("ordered", resources.ordered)):
         if items:
             needs = [
-                _need(item, base, _place(item, place_of(task)), ("resources", key, index), origins)
+                _need(item, base, _place(item, whole), ("resources", key, index), origins)
                 for index, item in enumerate(items)
             ]
             # the same alternative twice (after a flag made them equal) is one

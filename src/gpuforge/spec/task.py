@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from gpuforge.models.ids import slug
 from gpuforge.spec import fields as kinds
-from gpuforge.spec.accelerators import Gpus
-from gpuforge.spec.autostop import Autostop
 from gpuforge.spec.context import Context
 from gpuforge.spec.document import Document
 from gpuforge.spec.environment import Envs, Secrets
@@ -21,6 +19,7 @@ from gpuforge.spec.needs import needs_of, place_of
 from gpuforge.spec.overrides import Overrides, apply_overrides
 from gpuforge.spec.prepare import canonical, clashes, gather_labels
 from gpuforge.spec.refusals import refusals_of
+from gpuforge.spec.resources import Alternative, Placed, Resources
 from gpuforge.spec.source import read_source
 
 if TYPE_CHECKING:
@@ -30,58 +29,6 @@ if TYPE_CHECKING:
     from gpuforge.models.resources import Mark, Needs
 
 __all__ = ["Alternative", "FileMount", "Resources", "Task", "TaskKeys"]
-
-_CONFIG = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
-
-
-class Placed(BaseModel):
-    """Where to rent."""
-
-    model_config = _CONFIG
-
-    infra: kinds.Infra | None = None
-    """Place: provider, provider/region or provider/region/zone; * stands for any."""
-    cloud: kinds.ProviderName | None = None
-    """Provider; the same as the first part of infra."""
-    region: kinds.PlaceName | None = None
-    """Exactly this region."""
-    zone: kinds.PlaceName | None = None
-    """Exactly this zone."""
-
-
-class Alternative(Placed):
-    """One acceptable kind of node; what it leaves out comes from the resources around it."""
-
-    accelerators: Gpus | None = None
-    """GPUs per node: NAME or NAME:COUNT; a map means any of them (cheapest), a list means that order."""
-    cpus: kinds.Cpus | None = None
-    """vCPUs per node: 4 (exactly), 4+ (at least), 4..8."""
-    memory: kinds.Memory | None = None
-    """Memory per node: 32GB (exactly), 32GB+ (at least), 32..64."""
-    instance_type: kinds.InstanceType | None = None
-    """Exactly this instance type."""
-    use_spot: kinds.Flag | None = None
-    """Rent spot capacity, which the cloud may take back."""
-    disk_size: kinds.DiskSize | None = None
-    """Boot disk in GB; 50 when not said."""
-    image: kinds.Image | None = None
-    """Machine image, by name or family; the provider's deep-learning image when not said."""
-    max_hourly_cost: kinds.Money | None = None
-    """Leave out what costs more US dollars per hour, all nodes together."""
-
-
-class Resources(Alternative):
-    """What each node must have."""
-
-    labels: kinds.Labels = Field(default_factory=dict)
-    """Labels put on every instance, beside gpuforge's own."""
-    autostop: Autostop = "default"
-    """Delete machines after so many idle minutes; 20 when not said, false for never before the deadline."""
-    any_of: tuple[Alternative, ...] | None = None
-    """Any of these will do; the cheapest that can be had wins."""
-    ordered: tuple[Alternative, ...] | None = None
-    """These will do, in this order."""
-
 
 class TaskKeys(TypedDict, total=False):
     """The keywords of :class:`Task`; every value may also be written as in a task file."""
@@ -240,7 +187,7 @@ class Task(Placed):
     @property
     def provider(self) -> str | None:
         """The provider asked for, or ``None`` for the one of the settings."""
-        named = [place_of(self).provider, *(item.cloud for item in self._alternatives())]
+        named = [place_of(self, self.resources).provider, *(item.cloud for item in self._alternatives())]
         named.extend(item.infra.provider for item in self._alternatives() if item.infra is not None)
         return next((name for name in named if name is not None), None)
 
@@ -269,7 +216,7 @@ class Task(Placed):
 
     def needs(self) -> Needs:
         """Every acceptable kind of node; GPU names as written, for the catalogue to read."""
-        return needs_of(self, self._origins)
+        return needs_of(self, self.resources, self._origins)
 
     def mark(self, keypath: str) -> Mark | None:
         """Where ``resources.accelerators`` (say) stands in the file, or the nearest key around it.

@@ -102,4 +102,4 @@ def test_places_of_alternatives(load, text, places):
     task = load(text)
 
     assert [(need.region, need.zone) for need in task.needs().alternatives] == places
-    assert place_of(task).provider == "fake"
+    assert place_of(task, task.resources).provider == "fake"
