@@ -111,7 +111,8 @@ def test_a_node_that_does_not_come_back_ends_the_stream_with_how_far_it_got(
         raise ConnectError("no route to host")
 
     pieces = iter(stream)
-    next(pieces)
+    while not next(pieces).data:
+        pass
     monkeypatch.setattr(nodes[0].transport, "stream", refuse)
     stream._open[0]._process._process.kill()
     with pytest.raises(ConnectError, match="read up to byte 6"):
@@ -127,7 +128,7 @@ def test_a_supervisor_killed_while_a_client_streams_ends_the_stream_with_the_los
     spec = JobSpec(job_id="job-1", name="lost", setup="", run="echo ready; sleep 60")
     stream = jobs.run(nodes, spec, cluster=local_cluster(1))
 
-    for _ in stream:
+    for _ in filter(lambda chunk: chunk.data, stream):
         identity = tmp_path / "node0" / ".gpuforge" / "jobs" / "job-1" / "pid.json"
         os.kill(json.loads(identity.read_text())["pid"], signal.SIGKILL)
 

@@ -453,14 +453,14 @@ def test_logs_can_begin_anywhere_also_counted_from_the_end(node):
     middle = list(jobs.stream([node], "job-1", offsets={0: 4}))
     tail = list(jobs.stream([node], "job-1", offsets={0: -3}))
 
-    assert [(chunk.offset, chunk.data) for chunk in middle] == [(4, b"456789\n")]
-    assert [(chunk.offset, chunk.data) for chunk in tail] == [(8, b"89\n")]
+    assert [(chunk.offset, chunk.data) for chunk in middle if chunk.data] == [(4, b"456789\n")]
+    assert [(chunk.offset, chunk.data) for chunk in tail if chunk.data] == [(8, b"89\n")]
 
 
 def test_a_large_log_arrives_whole(node):
     stream = jobs.run([node], spec_of("head -c 40000000 /dev/zero"), cluster=local_cluster(1))
 
-    sizes = [(chunk.offset, len(chunk.data)) for chunk in stream]
+    sizes = [(chunk.offset, len(chunk.data)) for chunk in stream if chunk.data]
 
     assert sum(size for _, size in sizes) == 40_000_000
     assert max(size for _, size in sizes) <= 256 * 1024

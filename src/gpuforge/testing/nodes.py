@@ -93,7 +93,8 @@ def _environ(base: Path, extra: Mapping[str, str]) -> dict[str, str]:
     measured = {name: os.environ[name] for name in names if name in os.environ}
     python = shlex.quote(sys.executable)
     plain = f'exec {python} "$@"\n'
-    agent = f'[ "$3" = -c ] && [ -n "$6" ] && exec {python} -c {shlex.quote(_MEASURED)} "$5" "$6"\n'
+    called = '[ "$3" = -c ] && [ -n "$6" ] && [ -e "$5/agent.py" ]'
+    agent = f'{called} && exec {python} -c {shlex.quote(_MEASURED)} "$5" "$6"\n'
     shim.write_text("#!/bin/bash\n" + (agent if measured else "") + plain)
     shim.chmod(0o755)
     return {"PATH": f"{shims}:{os.environ['PATH']}", **measured, **extra}

@@ -93,6 +93,20 @@ def test_a_job_on_one_node_has_no_gang():
     assert agent.make_gang({"num_nodes": 1, "rank": 0}, TOKEN) is None
 
 
+def test_the_last_words_before_an_end_are_heard():
+    near, far = socket.socketpair()
+    line = agent.Line(near)
+    far.sendall(b'{"noted": 1}\n{"torn')
+    far.close()
+
+    heard = line.receive()
+    with pytest.raises(agent.Closed):
+        line.receive()
+    line.close()
+
+    assert heard == [{"noted": 1}]
+
+
 def test_turn_and_start_reach_everybody_and_the_port_is_one(stage):
     play = stage(3)
     play.join(1, 2)
@@ -129,8 +143,12 @@ def test_a_gang_in_which_all_succeed_settles_without_a_verdict(stage):
     play.until(lambda: play.members[1].settled and play.members[1].delivered)
     with play.lock:
         play.head.ended(record_of(0, "succeeded", ""))
-    eventually(lambda: play.head.settled and play.head.delivered)
+    eventually(lambda: play.head.settled)
+    before = play.head.delivered
+    play.members[1]._line.close()
+    eventually(lambda: play.head.delivered)
 
+    assert not before
     assert play.head.verdict is None
     assert play.members[1].verdict is None
 
