@@ -678,6 +678,9 @@ class Receiver:
             return 1
         except (GoneError, BrokenPipeError):
             return 2
+        except OSError as error:
+            self._say(message(b"!", {"reason": "%s: %s" % (error.filename or "the machine", error.strerror)}))
+            return 1
 
     def _hello(self, kind: bytes, payload: bytes) -> Dict[str, Any]:
         head: Dict[str, Any] = json.loads(payload) if kind == b"H" else {}
@@ -945,8 +948,9 @@ class Push:
         self._say(message(b"D", {"tree": tree, "deleted": deleted}))
         if finish["tree"] == tree:
             bare, full = encode_both(held)
-            save_record(self._book + ".manifest", {"state": state_digest(bare), "tree": tree}, full)
-            os.unlink(self._book + ".pending")
+            with contextlib.suppress(OSError):
+                save_record(self._book + ".manifest", {"state": state_digest(bare), "tree": tree}, full)
+                os.unlink(self._book + ".pending")
 
 
 def clashes(tree: Tree, pairs: Iterable[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:

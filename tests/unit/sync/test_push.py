@@ -330,6 +330,16 @@ def test_lost_or_damaged_records_cost_reading_not_sending(node, source, cluster_
     assert (again.sent_files, again.digest) == (0, before.digest)
 
 
+def test_records_that_disagree_are_settled_by_content(node, source, cluster_folder):
+    (source / "file").write_text("right")
+    before = one(node, source, cluster_folder)
+    (record,) = node.path(".gpuforge", "sync").glob("*.manifest")
+    record.write_bytes(record.read_bytes().replace(before.digest.encode(), b"0" * 64))
+    report = one(node, source, cluster_folder)
+    assert (report.sent_files, report.digest) == (0, before.digest)
+    assert before.digest.encode() in record.read_bytes()
+
+
 def test_damage_on_the_node_is_repaired(node, source, cluster_folder):
     (source / "file").write_text("right")
     one(node, source, cluster_folder)
