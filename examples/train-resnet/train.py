@@ -105,6 +105,8 @@ def main() -> None:
     )
     if world > 1:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # so small a network gains little from threads, and waits long for them on a busy computer
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     pictures, labels, classes = load(options.data / "train")
     checks, answers, _ = load(options.data / "val")
