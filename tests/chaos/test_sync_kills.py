@@ -101,7 +101,13 @@ def test_a_receiver_killed_in_the_middle_leaves_a_temporary_file_that_the_next_p
     roots = [Root(local=source, remote="workdir")]
 
     def kill_in_the_large_file(step) -> None:
-        if step.current > 4_000_000:
+        if step.current > 4_000_000:  # the stream stands still here, so the receiver waits for the rest
+            until = time.monotonic() + 20
+            while receivers(home) and not any(
+                path.stat().st_size > 1_000_000 for path in home.rglob("*.part")
+            ):
+                assert time.monotonic() < until, "the receiver never came to the large file"
+                time.sleep(0.01)
             for process in receivers(home):
                 os.kill(process, signal.SIGKILL)
 
