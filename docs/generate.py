@@ -24,6 +24,33 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parent
 _NOTE = "<!-- written by docs/generate.py -->"
+_ABOUT_CLI = """\
+Every verb takes `--help`. With `--json`, stdout holds one document `{schema, ok, data, warnings,
+error}` and nothing else (verbs that stream print one object a line before it); what is for a person
+goes to stderr. Exit codes: [Exit codes](exit-codes.md)."""
+_ABOUT_ERRORS = """\
+gpuforge raises these and nothing else. Each has `brief` (what happened), `details` (why),
+`resolution` (what to do) and a stable `code`, which `--json` shows as `error.code`. A kind says
+what the caller can do next; all can be imported from `gpuforge`."""
+_HANDLING = """\
+```python
+import gpuforge as gf
+
+try:
+    cluster = forge.up(task)
+except gf.ProvisionError as error:
+    for attempt in error.attempts:
+        print(attempt.instance_type, attempt.place, attempt.reason)
+except gf.CleanupError as error:
+    print(error.leftovers)  # something may still cost money
+except gf.GpuforgeError as error:
+    print(error.brief, error.details, error.resolution)
+```"""
+_ABOUT_TASKS = """\
+A task file is one YAML map. Keys are SkyPilot's where SkyPilot has them, with the same meaning; a
+key that is not in these tables is refused by name and line, never ignored. An empty value is the
+same as leaving the key out, except under `envs` and `secrets`. For editors: [JSON
+Schema](gpuforge.schema.json). How keys work together: [Write a task file](../how-to/task-file.md)."""
 
 
 def pages() -> dict[str, str]:
@@ -55,9 +82,7 @@ def cli_page() -> str:
     parts = [
         "# Command line",
         _NOTE,
-        "Every verb takes `--help`. With `--json`, stdout holds one document"
-        " `{schema, ok, data, warnings, error}` and nothing else (verbs that stream print one object a line"
-        " before it); what is for a person goes to stderr. Exit codes: [Exit codes](exit-codes.md).",
+        _ABOUT_CLI,
     ]
     for words, command in commands().items():
         if words != "gpuforge":
@@ -96,24 +121,23 @@ def _cell(text: str) -> str:
 def errors_page() -> str:
     """The tree of errors, and code, exit code and meaning of each kind."""
     tree = (errors.__doc__ or "").split("::", 1)[1].split("Typical use", 1)[0]
-    lines = [f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} | {_first(kind)} |" for kind in _kinds()]
-    return "\n\n".join(
-        [
-            "# Errors",
-            _NOTE,
-            "gpuforge raises these and nothing else. Each has `brief` (what happened), `details` (why),"
-            " `resolution` (what to do) and a stable `code`, which `--json` shows as `error.code`. A kind says"
-            " what the caller can do next; all are importable from `gpuforge`.",
-            f"```text\n{inspect.cleandoc(tree)}\n```",
-            "\n".join(["| code | class | exit code | meaning |", "| --- | --- | --- | --- |", *lines]),
-            "## Handling them",
-            "```python\nimport gpuforge as gf\n\ntry:\n    cluster = forge.up(task)\nexcept gf.ProvisionError as"
-            " error:\n    for attempt in error.attempts:\n        print(attempt.instance_type, attempt.place,"
-            " attempt.reason)\nexcept gf.CleanupError as error:\n    print(error.leftovers)  # something may"
-            " still cost money\nexcept gf.GpuforgeError as error:\n    print(error.brief, error.details,"
-            " error.resolution)\n```",
-        ]
-    ) + "\n"
+    lines = [
+        f"| `{kind.code}` | `{kind.__name__}` | {kind.exit_code} | {_first(kind)} |" for kind in _kinds()
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# Errors",
+                _NOTE,
+                _ABOUT_ERRORS,
+                f"```text\n{inspect.cleandoc(tree)}\n```",
+                "\n".join(["| code | class | exit code | meaning |", "| --- | --- | --- | --- |", *lines]),
+                "## Handling them",
+                _HANDLING,
+            ]
+        )
+        + "\n"
+    )
 
 
 def _kinds() -> list[type[errors.GpuforgeError]]:
@@ -136,24 +160,23 @@ def task_file_page() -> str:
     schema = task_schema()
     resources: Mapping[str, Any] = schema["$defs"]["Resources"]["properties"]
     alternative: Mapping[str, Any] = schema["$defs"]["Alternative"]["properties"]
-    only_there = [name for name in resources if name not in alternative]
-    return "\n\n".join(
-        [
-            "# Task file",
-            _NOTE,
-            "A task file is one YAML map. Keys are SkyPilot's where SkyPilot has them, with the same meaning; a"
-            " key that is not in these tables is refused by name and line, never ignored. An empty value is the"
-            f" same as leaving the key out. For editors: [JSON Schema]({SCHEMA_FILE}). How they work together:"
-            " [Write a task file](../how-to/task-file.md).",
-            "## At the top of the file",
-            _keys(schema["properties"]),
-            "## Under `resources`",
-            _keys(resources),
-            "## Under `resources.any_of` and `resources.ordered`",
-            "A list of maps. Each has the keys of `resources` except"
-            f" {', '.join(f'`{name}`' for name in only_there)}, and takes what it leaves out from `resources`.",
-        ]
-    ) + "\n"
+    only_there = ", ".join(f"`{name}`" for name in resources if name not in alternative)
+    return (
+        "\n\n".join(
+            [
+                "# Task file",
+                _NOTE,
+                _ABOUT_TASKS,
+                "## At the top of the file",
+                _keys(schema["properties"]),
+                "## Under `resources`",
+                _keys(resources),
+                "## Under `resources.any_of` and `resources.ordered`",
+                f"Maps with the keys of `resources` except {only_there}; the rest comes from there.",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _keys(properties: Mapping[str, Any]) -> str:
@@ -177,7 +200,12 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         return "a map"
     types = schema.get("type", [])
-    names = {"object": "a map", "array": "a list", "integer": "a whole number", "boolean": "`true` or `false`"}
+    names = {
+        "object": "a map",
+        "array": "a list",
+        "integer": "a whole number",
+        "boolean": "`true` or `false`",
+    }
     first = next((kind for kind in ([types] if isinstance(types, str) else types) if kind != "null"), "")
     if first == "array" and schema.get("items", {}).get("type") == "object":
         return "a list of maps"

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from PIL import Image
 from torch import nn
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -35,8 +35,8 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, inside, H, W) to (N, outside, H / stride, W / stride)."""
-        y = F.relu(self.norm1(self.first(x)))
-        return F.relu(self.norm2(self.second(y)) + self.shortcut(x))
+        y = functional.relu(self.norm1(self.first(x)))
+        return functional.relu(self.norm2(self.second(y)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -50,7 +50,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
-        features = self.blocks(F.relu(self.stem(x)))
+        features = self.blocks(functional.relu(self.stem(x)))
         return self.head(torch.cat((features.mean((2, 3)), features.amax((2, 3))), 1))
 
 
@@ -88,8 +88,8 @@ def judge(model: nn.Module, pictures: torch.Tensor, labels: torch.Tensor) -> flo
     return hits / len(labels)
 
 
-def main() -> None:
-    """Train, judge after each epoch, keep the last checkpoint."""
+def read_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("runs"))
@@ -97,8 +97,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20, help="pictures per step, over all ranks")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, if any")
-    options = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Train, judge after each epoch, keep the last checkpoint."""
+    options = read_options()
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else "cpu"
@@ -135,7 +139,7 @@ def main() -> None:
         steps = len(order) // options.batch
         for step in range(steps):
             batch = order[step * options.batch : (step + 1) * options.batch][rank::world]
-            loss = F.cross_entropy(network(pictures[batch]), labels[batch])
+            loss = functional.cross_entropy(network(pictures[batch]), labels[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
