@@ -75,6 +75,8 @@ def test_a_killed_supervisor_leaves_nothing_after_a_sweep(machine):
         daemon = int(machine.run(_DAEMON).stdout)
         sshd = specfile.read_record(machine.spec.folder / "sshd.json")
         wait_until(lambda: len(_left(machine)) >= 3, what="the sessions")
+        guard, _ = specfile.read_record(machine.spec.folder / "guard.json")
+        os.kill(guard, signal.SIGKILL)  # it would be quicker than the sweep
         os.kill(machine.pid, signal.SIGKILL)
         wait_until(lambda: not machine.is_alive(), what="the supervisor's death")
         assert _lives(daemon)
@@ -88,6 +90,30 @@ def test_a_killed_supervisor_leaves_nothing_after_a_sweep(machine):
         for one in (bystander, master):
             one.kill()
             one.communicate()
+
+
+def test_a_killed_supervisor_leaves_nothing_by_itself_not_even_a_daemon_that_cleared_its_environment(machine):
+    daemon = int(machine.run(_DAEMON).stdout)
+    cleared = int(machine.run(_CLEARED).stdout)
+    guard, _ = specfile.read_record(machine.spec.folder / "guard.json")
+    os.kill(machine.pid, signal.SIGKILL)
+    wait_until(lambda: not _lives(guard), what="the guard's end")
+    assert not _lives(daemon)
+    assert not _lives(cleared)
+    assert _left(machine) == set()
+
+
+def test_a_sweep_ends_what_the_guard_has_adopted(machine):
+    cleared = int(machine.run(_CLEARED).stdout)
+    guard, _ = specfile.read_record(machine.spec.folder / "guard.json")
+    os.kill(guard, signal.SIGSTOP)
+    os.kill(machine.pid, signal.SIGKILL)
+    wait_until(lambda: not machine.is_alive(), what="the supervisor's death")
+    assert _lives(cleared)
+    assert control.sweep(machine.spec.folder, machine.spec.instance_id) >= 1
+    assert not _lives(cleared)
+    os.kill(guard, signal.SIGCONT)
+    wait_until(lambda: not _lives(guard), what="the guard's end")
 
 
 def test_a_machine_past_its_deadline_is_gone_with_no_client_alive(machine):

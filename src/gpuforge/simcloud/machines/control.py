@@ -29,13 +29,18 @@ __all__ = ["DEFAULT_LINK", "boot", "boot_many", "is_alive", "login_user", "super
 
 DEFAULT_LINK = "gpuforge.simcloud.link:CloudLink"
 _LOCK = "supervisor.lock"
+# it finds us by the path in its order: PYTHONPATH is the host's business and stays out of the machine
+_SUPERVISOR = (
+    "import json, sys; words = sys.stdin.read(); sys.path.extend(json.loads(words)['path']); "
+    "from gpuforge.simcloud.machines.supervisor import main; sys.exit(main(words))"
+)
 _LOCK_PATIENCE_SECONDS = 2.0
 _BOOT_PATIENCE_SECONDS = 120
 
 # What a supervisor may know of the process that started it: enough to run Python and to reach a package
 # index, nothing that opens a door. A machine's own environment is narrower still (environment.py).
 _PASSED = (
-    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ",
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ",
     "VIRTUAL_ENV", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
@@ -48,9 +53,14 @@ def login_user(ssh_server: str, wanted: str) -> str:
 
 
 def supervisor_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of the caller's environment reaches a supervisor."""
+    """What of the caller's environment reaches a supervisor: named variables whose value holds no credential.
+
+    Everything on the machine runs as the supervisor's own user and could read its environment.
+    """
     return {
-        name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)
+        name: value
+        for name, value in environ.items()
+        if (name in _PASSED or name.startswith(_PASSED_PREFIXES)) and environment.without_credentials(value)
     }
 
 
@@ -108,7 +118,8 @@ def boot_many(specs: Sequence[MachineSpec], cloud_folder: Path, *, link: str = D
             specfile.new_marker(spec.folder, spec.instance_id)
             locks.append(lock)
             machines.append({"folder": str(spec.folder), "lock": lock})
-        words = json.dumps({"cloud": str(cloud_folder), "link": link, "machines": machines})
+        order = {"cloud": str(cloud_folder), "link": link, "machines": machines, "path": sys.path}
+        words = json.dumps(order)
         return _launch(words, locks, specs[0].folder)
 
 
@@ -116,7 +127,13 @@ def _launch(words: str, locks: Sequence[int], folder: Path) -> list[int]:
     log = folder / "supervisor.log"
     with log.open("ab") as errors:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "gpuforge.simcloud.machines.supervisor"],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _SUPERVISOR,
+                "gpuforge-machine",
+            ],  # shown by ps
             input=words.encode(),
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -155,8 +172,9 @@ def is_alive(folder: Path) -> bool:
 def sweep(folder: Path, instance_id: str) -> int:
     """Kill the machine's supervisor, if it still lives, and every process the machine left.
 
-    Found by the machine's marker in the environment, by ancestry from such a process, and (for OpenSSH's
-    sshd, which overwrites its own environment) by the session recorded at its start. Nothing else is touched.
+    Found by the machine's marker in the environment, by ancestry from such a process or from the
+    supervisor's guard, and (for OpenSSH's sshd, which overwrites its own environment) by the session recorded
+    at its start. Nothing else is touched.
 
     Returns:
         How many processes were killed.
@@ -166,10 +184,11 @@ def sweep(folder: Path, instance_id: str) -> int:
     if marker is None:
         return count
     daemon = specfile.read_record(folder / "sshd.json")
+    guard = specfile.read_record(folder / "guard.json")
 
     def find() -> set[int]:
         table = processes.process_table()
-        return processes.marked(table, marker) | _sshd_session(table, daemon)
+        return processes.marked(table, marker) | _sshd_session(table, daemon) | _guarded(table, guard)
 
     count += processes.kill_all(find)
     environment.forget_temporary(folder)
@@ -189,6 +208,13 @@ def _kill_supervisor(folder: Path) -> int:
     while is_alive(folder) and time.monotonic() < give_up:
         time.sleep(0.01)
     return 1
+
+
+def _guarded(table: Sequence[processes.Process], guard: tuple[int, str] | None) -> set[int]:
+    """What the guard of a dead supervisor has adopted; it ends with the last of it."""
+    if guard is None or processes.start_ticks(guard[0]) != guard[1]:
+        return set()
+    return processes.descendants(table, [guard[0]])
 
 
 def _sshd_session(table: Sequence[processes.Process], daemon: tuple[int, str] | None) -> set[int]:

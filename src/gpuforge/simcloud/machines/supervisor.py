@@ -283,7 +283,7 @@ def _preload() -> None:
 
 
 def main(words: str) -> int:
-    """Fork one supervisor for each machine of the order on stdin; print their pids, and end.
+    """Fork one guard, and from it one supervisor, for each machine of the order; print their pids, and end.
 
     A fork instead of a process each saves the imports; leaving them behind makes them nobody's children, so
     no caller has to bury them.
@@ -294,34 +294,74 @@ def main(words: str) -> int:
         _preload()
     pids = []
     for machine in machines:
-        pid = os.fork()
-        if pid == 0:
+        readable, writable = os.pipe()
+        if os.fork() == 0:
+            os.close(readable)
             for other in machines:
                 if other is not machine:
                     os.close(other["lock"])
-            return _supervise(Path(machine["folder"]), Path(order["cloud"]), order["link"], machine["lock"])
-        ticks = processes.start_ticks(pid)
-        specfile.write_record(Path(machine["folder"]) / "supervisor.json", pid=pid, ticks=ticks)
-        pids.append(pid)
+            return _guard(
+                Path(machine["folder"]), Path(order["cloud"]), order["link"], machine["lock"], writable
+            )
+        os.close(writable)
+        with os.fdopen(readable, "rb") as pipe:
+            pids.append(int(pipe.read()))
     sys.stdout.write(json.dumps(pids))
     return 0
 
 
+def _guard(folder: Path, cloud_folder: Path, link_name: str, lock: int, pids: int) -> int:
+    """Stay above the supervisor, and once it has ended, whichever way, end what it left.
+
+    A daemon that left its session and cleared its environment belongs to nobody but its ancestors: while its
+    supervisor lives that is the supervisor, and after a ``kill -9`` of that one it is the guard.
+    """
+    os.setsid()
+    processes.become_subreaper()
+    pid = os.fork()
+    if pid == 0:
+        os.close(pids)
+        return _supervise(folder, cloud_folder, link_name, lock)
+    _leave_to(folder)
+    os.close(lock)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    specfile.write_record(folder / "supervisor.json", pid=pid, ticks=processes.start_ticks(pid))
+    me = os.getpid()
+    specfile.write_record(folder / "guard.json", pid=me, ticks=processes.start_ticks(me))
+    os.write(pids, str(pid).encode())
+    os.close(pids)
+    os.waitpid(pid, 0)
+    processes.kill_all(lambda: processes.descendants(processes.process_table(), [me]), on_pass=_bury)
+    return 0
+
+
+def _bury() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def _detach(folder: Path, lock: int) -> None:
     os.setsid()
-    os.chdir(folder)
     # children must not hold the lock that says we live
     fcntl.fcntl(lock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    _leave_to(folder)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
+        # under nohup or a shell's `&` they are ignored, and children would inherit that
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # ours alone: Python gives children the default back
+
+
+def _leave_to(folder: Path) -> None:
+    """Let go of whoever started us: folder and streams are the machine's from now on."""
+    os.chdir(folder)
     null = os.open(os.devnull, os.O_RDWR)
     log = os.open(folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((null, 0), (null, 1), (log, 2)):
         os.dup2(source, target)
     os.close(null)
     os.close(log)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
-        # under nohup or a shell's `&` they are ignored, and children would inherit that
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # ours alone: Python gives children the default back
 
 
 def _supervise(folder: Path, cloud_folder: Path, link_name: str, lock: int) -> int:

@@ -27,6 +27,16 @@ def test_a_supervisor_learns_no_credential_of_its_caller():
     assert set(kept) == {"PATH", "COVERAGE_PROCESS_CONFIG", "PIP_INDEX_URL"}
 
 
+def test_what_opens_a_door_does_not_reach_a_supervisor_and_its_processes_cannot_read_it_there():
+    caller = {
+        "HTTPS_PROXY": "http://user:s3cret@proxy:3128",
+        "PIP_EXTRA_INDEX_URL": "https://user:s3cret@index/simple",
+        "PYTHONPATH": "/planted",
+        "http_proxy": "http://proxy:3128",
+    }
+    assert control.supervisor_environment(caller) == {"http_proxy": "http://proxy:3128"}
+
+
 def test_openssh_lets_in_the_account_it_runs_as():
     assert control.login_user("openssh", "ubuntu") == getpass.getuser()
     assert control.login_user("asyncssh", "ubuntu") == "ubuntu"
