@@ -36,7 +36,7 @@ def command(text: str, provider: str | None) -> None:
     )  # fmt: skip
     output.table(headers, [_cells(row) for row in rows])
     dates = sorted({str(row.as_of) for row in rows if row.as_of})
-    output.line(f"prices of {' and '.join(dates)}, shipped with gpuforge; they move, spot most of all")
+    output.line(f"prices of {' and '.join(dates)}; they move")
 
 
 def _cells(row: GpuRow) -> tuple[str, ...]:
@@ -59,6 +59,11 @@ def _price(usd: Decimal | None, note: str) -> str:
     return f"{format_usd(usd)}/h"
 
 
+def _note(usd: Decimal | None, note: str) -> str:
+    """Why there is no price: never an empty reason beside an unknown."""
+    return note or ("" if usd is not None else "price unknown")
+
+
 def _data(row: GpuRow) -> dict[str, Any]:
     return {
         "provider": row.provider,
@@ -70,8 +75,8 @@ def _data(row: GpuRow) -> dict[str, Any]:
         "regions": list(row.regions),
         "cheapest": row.cheapest,
         "on_demand_usd_per_hour": None if row.on_demand_usd_hr is None else str(row.on_demand_usd_hr),
-        "on_demand_note": row.on_demand_note,
+        "on_demand_note": _note(row.on_demand_usd_hr, row.on_demand_note),
         "spot_usd_per_hour": None if row.spot_usd_hr is None else str(row.spot_usd_hr),
-        "spot_note": row.spot_note,
+        "spot_note": _note(row.spot_usd_hr, row.spot_note),
         "as_of": None if row.as_of is None else row.as_of.isoformat(),
     }

@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
             command: click.Command = module.command
             return command
         plugin = _plugins().get(cmd_name)
-        return None if plugin is None else plugin.load()
+        return None if plugin is None else _load(plugin)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List help from the table, since click's own listing would load every verb."""
@@ -110,6 +110,20 @@ def _unknown(name: str) -> click.UsageError:
         meant = f"gpuforge {_FOREIGN.get(near[0], near[0])}"
         return UsageError(f"gpuforge has no verb {name!r}; did you mean {near[0]!r}?", resolution=meant)
     return UsageError(f"gpuforge has no verb {name!r}", resolution="gpuforge --help")
+
+
+def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:
+    try:
+        command: click.Command = plugin.load()
+    except (ImportError, AttributeError) as error:
+        from gpuforge.errors import ProviderError  # noqa: PLC0415 - start-up cost
+
+        raise ProviderError(
+            f"the verb {plugin.name!r} of a plug-in cannot be loaded",
+            details=f"{plugin.value}: {error}",
+            resolution="reinstall or remove that package",
+        ) from error
+    return command
 
 
 def _plugins() -> dict[str, importlib.metadata.EntryPoint]:

@@ -114,8 +114,8 @@ def command(
 
 
 def _machines(forge: Forge, task: Task, name: str | None, *, rents: bool, yes: bool) -> tuple[Cluster, bool]:
-    """The live cluster that is meant; one is rented where a file or flags say what."""
-    if not rents or (name is not None and forge.is_up(name)):
+    """The live cluster that is meant; where a file or flags say what it must be, one that is."""
+    if not rents:
         return forge.cluster(name), True
     return rent(forge, task, name or task.cluster_name(), yes=yes)
 

@@ -69,8 +69,8 @@ class Steps:
     def drop(self, key: str) -> None:
         """Forget a step that is over without a line of its own."""
         with self._lock:
+            self.pause()  # first: what it draws last is what there was
             self._open.pop(key, None)
-            self.pause()
 
     def pause(self, *, may_move: bool = True) -> None:
         """Take the moving lines away because something else is printed.
@@ -88,11 +88,12 @@ class Steps:
     def close(self) -> None:
         """Nothing is in flight any more."""
         with self._lock:
+            self.pause()
             self._open.clear()
             self._watcher = None
-            self.pause()
 
     def _finish(self, step: Step) -> None:
+        self.pause()
         known = self._open.pop(step.key, None)
         seconds = time.monotonic() - known.began if known else 0.0
         sign = self._out.paint("✗", "red") if step.failed else self._out.paint("✓", "green")

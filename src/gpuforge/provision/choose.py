@@ -9,6 +9,7 @@ from gpuforge.catalog.accelerators import UnknownAccelerator, lookup
 from gpuforge.errors import NotFoundError, PolicyError
 from gpuforge.models.clock import rfc3339
 from gpuforge.models.cluster import ClusterState
+from gpuforge.spec.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def misfits(cluster: Cluster, task: Task) -> list[str]:
     """Why ``task`` does not fit on ``cluster``; empty when it does."""
     reasons = []
     if task.num_nodes != len(cluster.nodes):
-        reasons.append(f"it has {len(cluster.nodes)} node(s), the task wants {task.num_nodes}")
+        reasons.append(f"it has {counted(len(cluster.nodes), 'node')}, the task wants {task.num_nodes}")
     if task.provider is not None and task.provider != cluster.offering.provider:
         reasons.append(f"it is on {cluster.offering.provider}, the task wants {task.provider}")
     needs = task.needs().alternatives
