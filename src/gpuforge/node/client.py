@@ -6,6 +6,7 @@ One command is one round trip: the agent is called as if it were there, and push
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -36,22 +37,18 @@ __all__ = [
     "WatcherStatus",
 ]
 
-_FILES = ("agent.py", "receiver.py")
+_PACKAGE = "gpuforge_node"
 _MISSING = 88
 # the agent is imported, not run, so that Python keeps its compiled form: half of its start-up
-_CALL = (
+_IMPORT = (
     "import sys\n"
-    "sys.path.insert(0, sys.argv.pop(1))\n"
-    "try:\n import agent\n"
+    "folder = sys.argv.pop(1)\n"
+    "sys.path.append(folder)\n"
+    f"try:\n from {_PACKAGE} import {{}}\n"
     f"except ImportError:\n sys.exit({_MISSING})\n"
-    "agent.run()"
 )
-_RECEIVE = (
-    "import sys\n"
-    "sys.path.insert(0, sys.argv.pop(1))\n"
-    f"try:\n import receiver\nexcept ImportError:\n sys.exit({_MISSING})\n"
-    "sys.exit(receiver.main())"
-)
+_CALL = _IMPORT.format("agent") + "agent.run(folder)"
+_RECEIVE = _IMPORT.format("receiver") + "sys.exit(receiver.main())"
 # files arrive whole or not at all: the folder is renamed into place
 _PUSH = """\
 import json, os, shutil, sys
@@ -60,7 +57,9 @@ files = json.load(sys.stdin)
 temporary = "%s.%d.tmp" % (folder, os.getpid())
 os.makedirs(temporary, 0o700)
 for name, text in files.items():
-    with open(os.path.join(temporary, name), "w", encoding="utf-8") as file:
+    path = os.path.join(temporary, name)
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -456,11 +455,16 @@ class NodeClient:
         return dict(answer)
 
 
-def agent_files() -> dict[str, str]:
-    """The files that go to a node, by name."""
+@functools.cache
+def agent_files() -> Mapping[str, str]:
+    """The files that go to a node, by name: one package, :mod:`gpuforge.node.remote` and the receiver."""
     folder = resources.files("gpuforge.node")
-    found = {name: folder.joinpath(name) for name in _FILES}
-    return {name: file.read_text(encoding="utf-8") for name, file in found.items() if file.is_file()}
+    files = [*folder.joinpath("remote").iterdir(), folder.joinpath("receiver.py")]
+    return {
+        f"{_PACKAGE}/{file.name}": file.read_text(encoding="utf-8")
+        for file in files
+        if file.name.endswith(".py")
+    }
 
 
 def agent_hash(files: Mapping[str, str]) -> str:

@@ -26,13 +26,11 @@ __all__ = ["eventually", "local_cluster", "local_nodes"]
 
 _Value = TypeVar("_Value")
 
-# under coverage the agent runs as the installed module, with the root of the pushed one
+# under coverage the agent runs as the installed module, in the place of the pushed one
 _MEASURED = """\
-import os, sys
-import gpuforge.node.agent as agent
-agent._SELF = os.path.abspath(os.path.join(sys.argv.pop(1), "agent.py"))
-sys.modules["agent"] = agent
-agent.run()
+import sys
+from gpuforge.node.remote import agent
+agent.run(sys.argv.pop(1))
 """
 
 
@@ -93,7 +91,7 @@ def _environ(base: Path, extra: Mapping[str, str]) -> dict[str, str]:
     measured = {name: os.environ[name] for name in names if name in os.environ}
     python = shlex.quote(sys.executable)
     plain = f'exec {python} "$@"\n'
-    called = '[ "$3" = -c ] && [ -n "$6" ] && [ -e "$5/agent.py" ]'
+    called = '[ "$3" = -c ] && [ -n "$6" ] && [ -e "$5/gpuforge_node/agent.py" ]'
     agent = f'{called} && exec {python} -c {shlex.quote(_MEASURED)} "$5" "$6"\n'
     shim.write_text("#!/bin/bash\n" + (agent if measured else "") + plain)
     shim.chmod(0o755)

@@ -208,4 +208,4 @@ def test_a_newer_agent_takes_the_older_watchers_place(node):
         (node.transport.home / ".gpuforge" / "watcher.config.json").unlink()
     eventually(lambda: not node.watcher().alive)
 
-    assert holder == str(node.transport.home / node.folder / "agent.py")
+    assert holder == str(node.transport.home / node.folder)

@@ -8,7 +8,10 @@ import time
 
 import pytest
 
-from gpuforge.node import agent
+from gpuforge.node.remote.head import Head
+from gpuforge.node.remote.member import Member
+from gpuforge.node.remote.records import make_record
+from gpuforge.node.remote.supervisor import make_gang
 from gpuforge.testing.nodes import eventually
 
 TOKEN = "a token"
@@ -24,7 +27,7 @@ def spec_of(rank: int, size: int, port: int | None = None, **gang) -> dict:
 
 
 def record_of(rank: int, state: str = "failed", cause: str = "exit 3") -> dict:
-    return agent.make_record(rank, state, phase="run", cause=cause, exit_code=3)
+    return make_record(rank, state, phase="run", cause=cause, exit_code=3)
 
 
 class Stage:
@@ -33,8 +36,8 @@ class Stage:
     def __init__(self, size: int, **gang) -> None:
         self.gang = {"reconnect_seconds": 0.3, **gang}
         self.size = size
-        self.head = agent.Head(spec_of(0, size, **self.gang), TOKEN)
-        self.members: dict[int, agent.Member] = {}
+        self.head = Head(spec_of(0, size, **self.gang), TOKEN)
+        self.members: dict[int, Member] = {}
         self.lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._serve)
@@ -49,7 +52,7 @@ class Stage:
     def join(self, *ranks: int, token: str = TOKEN) -> None:
         for rank in ranks:
             spec = spec_of(rank, self.size, port=self.head.listening, **self.gang)
-            self.members[rank] = agent.Member(spec, token)
+            self.members[rank] = Member(spec, token)
             self.step(rank)
 
     def step(self, *ranks: int) -> None:
@@ -90,21 +93,7 @@ def stage():
 
 
 def test_a_job_on_one_node_has_no_gang():
-    assert agent.make_gang({"num_nodes": 1, "rank": 0}, TOKEN) is None
-
-
-def test_the_last_words_before_an_end_are_heard():
-    near, far = socket.socketpair()
-    line = agent.Line(near)
-    far.sendall(b'{"noted": 1}\n{"torn')
-    far.close()
-
-    heard = line.receive()
-    with pytest.raises(agent.Closed):
-        line.receive()
-    line.close()
-
-    assert heard == [{"noted": 1}]
+    assert make_gang({"num_nodes": 1, "rank": 0}, TOKEN) is None
 
 
 def test_turn_and_start_reach_everybody_and_the_port_is_one(stage):
@@ -230,7 +219,7 @@ def test_a_member_that_never_reaches_the_head_says_where_it_tried():
     with socket.socket() as taken:
         taken.bind(("127.0.92.1", 0))
         port = taken.getsockname()[1]
-        member = agent.Member(spec_of(1, 2, port=port, start_seconds=0.2), TOKEN)
+        member = Member(spec_of(1, 2, port=port, start_seconds=0.2), TOKEN)
         eventually(lambda: member.service(set(), time.monotonic()) or member.verdict)
 
     assert member.verdict["cause"] == f"node 0 could not be reached at 127.0.92.1:{port}"
