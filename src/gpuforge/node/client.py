@@ -425,7 +425,7 @@ class NodeClient:
 
     @contextlib.contextmanager
     def receiver(self, argv: Sequence[str]) -> Iterator[RemoteProcess]:
-        """Run ``node/receiver.py`` with its streams open; pushed first where it is not there."""
+        """Run ``node/remote/receiver.py`` with its streams open; pushed first where it is not there."""
         command = ["python3", "-I", "-S", "-c", _RECEIVE, self.folder, *argv]
         for is_last in (False, True):
             with self.transport.stream(command) as process:
@@ -457,9 +457,8 @@ class NodeClient:
 
 @functools.cache
 def agent_files() -> Mapping[str, str]:
-    """The files that go to a node, by name: one package, :mod:`gpuforge.node.remote` and the receiver."""
-    folder = resources.files("gpuforge.node")
-    files = [*folder.joinpath("remote").iterdir(), folder.joinpath("receiver.py")]
+    """The files that go to a node, by name: those of :mod:`gpuforge.node.remote`, as a package there."""
+    files = resources.files("gpuforge.node.remote").iterdir()
     return {
         f"{_PACKAGE}/{file.name}": file.read_text(encoding="utf-8")
         for file in files

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpuforge.node.receiver import (
+from gpuforge.node.remote.receiver import (
     Entry,
     Record,
     Tree,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gpuforge.errors import SyncError
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
-from gpuforge.node.receiver import (
+from gpuforge.node.remote.receiver import (
     VERSION,
     FullError,
     Incoming,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuforge.models.progress import Progress
-    from gpuforge.node.receiver import Entry
+    from gpuforge.node.remote.receiver import Entry
     from gpuforge.sync.channel import Row
     from gpuforge.sync.plan import PullPlan
     from gpuforge.sync.push import Node

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
-from gpuforge.node.receiver import (
+from gpuforge.node.remote.receiver import (
     VERSION,
     Outgoing,
     decode,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuforge.models.progress import Progress
-    from gpuforge.node.receiver import Entry
+    from gpuforge.node.remote.receiver import Entry
     from gpuforge.sync.channel import Row
     from gpuforge.sync.ignore import Listing, Rules
     from gpuforge.sync.plan import PushPlan

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuforge.errors import ConnectError
-from gpuforge.node import receiver
 from gpuforge.node.client import NodeClient
+from gpuforge.node.remote import receiver
 from gpuforge.testing.local import LocalTransport
 
 if TYPE_CHECKING:

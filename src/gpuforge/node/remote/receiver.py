@@ -1,7 +1,7 @@
 """The node's end of a copy: takes pushes and serves pulls over one pair of pipes.
 
-One file, standard library, Python ≥ 3.8, started as ``python3 -I -S receiver.py``; :mod:`gpuforge.sync`
-imports the wire format, the safe tree and both stream ends from here, so each exists once.
+A program of its own on the node, which needs nothing of the agent; :mod:`gpuforge.sync` imports the wire
+format, the safe tree and both stream ends from here, so each exists once.
 
 Every frame is a kind (one byte), a length and a payload. The client speaks first::
 
@@ -16,8 +16,7 @@ No path is ever followed through a symlink: folders are opened one by one withou
 root, which itself lies below the home unless the client says otherwise.
 """
 
-# names are bytes and folders are descriptors here, and pathlib would double the start-up:
-# ruff: noqa: PTH103, PTH105, PTH108, PTH111, PTH118, PTH123, PTH208
+# names are bytes and folders are descriptors here
 from __future__ import annotations
 
 import contextlib
@@ -1010,7 +1009,7 @@ def _expand(tree: Tree, above: bytes, parts: List[bytes]) -> Iterator[bytes]:
         if prefix + parts[0] in tree.look([prefix + parts[0]]):
             yield from _expand(tree, prefix + parts[0], parts[1:])
         return
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - start-up cost; only globs need it
+    from fnmatch import fnmatchcase
 
     if parts[0] == b"**":
         yield from _expand(tree, above, parts[1:])

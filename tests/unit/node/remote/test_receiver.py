@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuforge.node import receiver
-from gpuforge.node.receiver import (
+from gpuforge.node.remote import receiver
+from gpuforge.node.remote.receiver import (
     Entry,
     GoneError,
     Incoming,
