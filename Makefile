@@ -12,16 +12,17 @@ help:
 	@sed -n '1s/^# //p' Makefile
 
 $(VENV)/.base: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpuforge needs Python 3.11 or newer: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip
-	$(PIP) --editable .
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpuforge needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "installing gpuforge into $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
+	@$(PIP) --editable .
 	@touch $@
 
 # PyTorch for the examples: a CPU build where pip offers one, several GB where it brings CUDA
 $(VENV)/.torch: $(VENV)/.base examples/train-resnet/requirements.txt
 	@echo "installing PyTorch for the examples (200 MB to several GB, once)"
-	$(PIP) --requirement examples/train-resnet/requirements.txt
+	@$(PIP) --requirement examples/train-resnet/requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base
@@ -63,7 +64,7 @@ bench: $(VENV)/.torch $(VENV)/.test tools
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 sizes: $(VENV)/.base
