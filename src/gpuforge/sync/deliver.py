@@ -51,6 +51,6 @@ def _told(reports: Sequence[SyncReport], *, files: int, nodes: int) -> str:
     size = format_size(sum(report.total_bytes for report in once))
     sent = sum(report.sent_files for report in reports)
     digests = "+".join(report.digest[:6] for report in once)
-    where = "both" if nodes == 1 else f"here and on all {nodes}"
+    where = "on both" if nodes == 1 else f"here and on all {nodes}"
     counts = f"{counted(files, 'file')} · {size}" + ("" if sent == files * nodes else f" · {sent:,} sent")
-    return f"{counts} · {digests} equal on {where}"
+    return f"{counts} · {digests} equal {where}"
