@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gpuforge.cli.layout import fit, plain
 from gpuforge.cli.words import span
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-    from gpuforge.cli.output import Output
     from gpuforge.models.progress import Step
 
 __all__ = ["Steps", "moving_line"]
@@ -37,10 +36,22 @@ class _InFlight:
     began: float
 
 
+class Screen(Protocol):
+    """Where finished lines go."""
+
+    def line(self, text: str = "", /) -> None:
+        """A line for the person."""
+        ...
+
+    def paint(self, text: str, colour: str, /) -> str:
+        """Colour where people look."""
+        ...
+
+
 class Steps:
     """The lines of one process; steps may come from any thread."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, out: Screen) -> None:
         self._out = out
         self._open: dict[str, _InFlight] = {}
         self._lock = threading.RLock()
