@@ -192,8 +192,9 @@ def test_ddp_trains_on_two_machines_and_ends_as_a_gang_when_one_of_them_dies(use
         finally:
             client.kill()
 
-    assert client.returncode == 137
-    assert re.search(r"job 2 +exit 137 +node 1 was lost", errors), errors
+    # the head's own torchrun may fail (1) before it is ended (137); the cause is the same
+    assert re.search(r"job 2 +exit (1|137) +node 1 was lost", errors), errors
+    assert client.returncode in (1, 137)
     assert user.run("down", "train-ddp", "--yes").returncode == 0
     assert user.is_clean()
 
