@@ -43,6 +43,8 @@ def usd_text(amount: Decimal | None) -> str | None:
 def cluster_data(record: ClusterRecord, forge: Forge) -> dict[str, Any]:
     """A cluster as a document."""
     spent = forge.spent(record)
+    seen = forge.seen.get(record.uuid)
+    states = {x.ref.name: str(x.state) for x in seen.instances if x is not None} if seen else {}
     return {
         "name": record.name,
         "uuid": record.uuid,
@@ -54,7 +56,13 @@ def cluster_data(record: ClusterRecord, forge: Forge) -> dict[str, Any]:
         "accelerator": str(record.offering.accelerator) if record.offering.accelerator else None,
         "capacity_type": str(record.offering.capacity_type),
         "nodes": [
-            {"rank": n.rank, "name": n.ref.name, "instance_id": n.ref.instance_id, "address": n.address}
+            {
+                "rank": n.rank,
+                "name": n.ref.name,
+                "instance_id": n.ref.instance_id,
+                "address": n.address,
+                "instance_state": states.get(n.ref.name),
+            }
             for n in record.nodes
         ],
         "created": rfc3339(record.created),

@@ -178,6 +178,9 @@ def _bring_back(cluster: Cluster, task: Task, status: JobStatus, *, alone: bool)
             resolution=f"gpuforge pull {shlex.join(task.outputs)} -c {cluster.name} --into elsewhere\n"
             f"gpuforge down {cluster.name}",
         )
+    if not copied.files:
+        output.steps.drop("outputs")
+        return report_data(copied)
     told = f"{names} · {counted(copied.sent_files, 'new file')} · {format_size(copied.sent_bytes)}"
     where = "" if into == Path.cwd() else f" · in {from_home(into)}"
     output.step(Step(key="outputs", text=f"{told}{where}", done=True))

@@ -47,12 +47,14 @@ def command(names: tuple[str, ...], *, no_refresh: bool) -> None:
 
 def _row(forge: Forge, cluster: Cluster, *, ask: bool) -> tuple[str, ...]:
     from gpuforge.provision.choose import hardware  # noqa: PLC0415
+    from gpuforge.provision.health import in_a_word  # noqa: PLC0415
 
+    seen = in_a_word(forge.seen.get(cluster.uuid))
     return (
         cluster.name,
         f"{cluster.offering.provider}/{cluster.offering.zone}",
         hardware(cluster),
-        "running" if cluster.state is ClusterState.READY else str(cluster.state),
+        seen if cluster.state is ClusterState.READY else str(cluster.state),
         _jobs(forge, cluster) if ask else "not asked",
         format_usd(forge.spent(cluster).usd),
         until(cluster.deadline, forge.clock.now()),

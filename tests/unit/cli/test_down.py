@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from gpuforge.cli.down import _all, _busy
+from gpuforge.cli.output import output
+from gpuforge.errors import CleanupError, ConnectError, Leftover, NotFoundError
+
 
 def test_a_live_job_is_asked_about(gpuforge, terminal, live):
     """Exit 76 without a terminal; on one, Enter alone keeps the machines."""
@@ -66,3 +70,32 @@ def test_everything_goes_at_once(gpuforge, here):
     assert result.err.count(" is gone, says its cloud ") == 2
     assert result.err.count("  cost          $") == 2
     assert gpuforge("status").out == "no cluster is up\n"
+
+
+LEFT = Leftover(kind="disk", name="gf-1", place="zone-a", reason="denied")
+
+
+def test_what_may_still_bill_wins_over_every_other_failure():
+    """Exit 71, with the leftovers of all; one failure alone is shown as it is."""
+    cleanup, missing = CleanupError("a may still bill", leftovers=[LEFT]), NotFoundError("no b")
+
+    both = _all([missing, cleanup])
+
+    assert both.exit_code == 71
+    assert both.leftovers == (LEFT,)
+    assert "no b" in both.details
+    assert _all([missing]) is missing
+
+
+def test_machines_that_do_not_answer_do_not_hinder_their_deletion(capsys):
+    """It is said, not asked."""
+    output.begin(as_json=False)
+
+    class Silent:
+        def cluster(self, name):
+            raise ConnectError(f"{name} does not answer")
+
+    assert _busy(Silent(), "dev") == []
+    assert capsys.readouterr().err == (
+        "warning: dev could not be asked for running jobs: dev does not answer\n"
+    )

@@ -228,11 +228,15 @@ def test_an_interrupt_says_what_goes_on(capsys):
 
 def test_an_interrupt_is_a_document_with_json(capsys):
     """Stdout is never left without one."""
-    code = run_and_report(failing(KeyboardInterrupt()), ["--json"])
+    command = failing(KeyboardInterrupt())
+    command.params.append(click.Option(["--json", "as_json"], is_flag=True, expose_value=False))
 
-    # the option is unknown to this command: the refusal is a document too
-    assert code == 64
-    assert json.loads(capsys.readouterr().out)["error"]["code"] == "spec"
+    code = run_and_report(command, ["--json"])
+
+    assert code == 130
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == "interrupted"
+    assert captured.err.strip() == ""
 
 
 def test_without_a_terminal_nobody_echoed_the_interrupt(monkeypatch):

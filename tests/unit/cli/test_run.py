@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from gpuforge.cli import run
+from gpuforge.cli.output import output
+from gpuforge.errors import ConnectError
+from gpuforge.models.job import JobState
 
 TASK = """\
 name: dev
@@ -289,3 +296,51 @@ def test_a_job_that_waits_its_turn_says_so(terminal, gpuforge, live):
     assert waiting in result.out
     assert result.out.endswith("mine\n")
     assert waiting not in result.out.rpartition("\x1b[2K")[2]
+
+
+def test_with_down_a_job_that_cannot_start_gives_the_machines_back(gpuforge, here):
+    """Nothing was lost by it, and nothing bills on; what was left out of the copy is named."""
+    (here / "gpuforge.yaml").write_text(TASK.replace("launcher", "x").replace("name: dev", "name: early"))
+    assert gpuforge("up", "--yes").code == 0
+    os.mkfifo(here / "pipe")
+
+    result = gpuforge("run", "--down", "--max-duration", "9h", "--yes")
+
+    assert result.code == 75
+    assert "warning: pipe was not copied: " in result.err
+    assert "early is gone, says its cloud" in result.err
+    assert gpuforge("status").out == "no cluster is up\n"
+
+
+def test_outputs_of_a_lost_machine_are_not_waited_for(capsys, tmp_path):
+    """The loss is already said; a warning names what is missing. Of any other job it is an error."""
+
+    class Gone:
+        name = "dies"
+
+        def pull(self, patterns, into):
+            raise ConnectError("dies does not answer")
+
+    output.begin(as_json=False)
+    task = SimpleNamespace(outputs=("runs",), workdir=tmp_path)
+
+    told = run._bring_back(Gone(), task, SimpleNamespace(state=JobState.LOST), alone=True)
+
+    assert told is None
+    assert capsys.readouterr().err == (
+        "warning: outputs runs could not be brought back: dies does not answer\n"
+    )
+    with pytest.raises(ConnectError):
+        run._bring_back(Gone(), task, SimpleNamespace(state=JobState.FAILED), alone=True)
+
+
+def test_outputs_that_nobody_made_are_warned_of(gpuforge, live):
+    """And no good line stands beside the warning."""
+    (live / "gpuforge.yaml").write_text(TASK.replace("outputs: [runs]", "outputs: [no such]"))
+    (live / "data.txt").write_text("1")
+
+    result = gpuforge("run")
+
+    assert result.code == 0
+    assert "warning: no such: nothing on the machine matches\n" in result.err
+    assert "outputs" not in result.err

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+
+from gpuforge.cli import status
+from gpuforge.errors import ConnectError
+from gpuforge.models.cluster import ClusterState
+from gpuforge.testing.nodes import local_cluster
 
 
 def test_the_table_tells_where_what_and_until_when(gpuforge, live):
@@ -65,3 +72,35 @@ def test_a_machine_that_went_away_is_told(gpuforge, here):
     gpuforge("fake", "reset", "--yes")
 
     assert gpuforge("status").out == "no cluster is up\n"
+
+
+def asked(jobs):
+    """A façade whose one cluster has those jobs, or does not answer."""
+
+    def tell():
+        if isinstance(jobs, Exception):
+            raise jobs
+        return [SimpleNamespace(state=SimpleNamespace(is_final=final)) for final in jobs]
+
+    return SimpleNamespace(cluster=lambda _name: SimpleNamespace(jobs=tell))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        ([], "none"),
+        ([True], "1 done"),
+        ([True, False, False], "2 running, 1 done"),
+        (ConnectError("no answer in 10 s"), "no answer in 10 s"),
+    ],
+)
+def test_jobs_are_counted_and_silence_is_said(jobs, told):
+    """A machine that does not answer hides no other."""
+    assert status._jobs(asked(jobs), local_cluster(1)) == told
+
+
+def test_an_unfinished_cluster_is_not_asked():
+    """It cannot know."""
+    creating = replace(local_cluster(1), state=ClusterState.CREATING)
+
+    assert status._jobs(asked(ConnectError("never asked")), creating) == "–"
