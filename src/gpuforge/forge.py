@@ -6,7 +6,7 @@ Each stage takes a value and returns a value; this module composes them and hold
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -64,6 +64,7 @@ class Forge:
         self.clock = clock or SystemClock()
         self.progress = progress
         self._flags = {"provider": provider} if provider else {}
+        self.seen: dict[str, provision.ClusterStatus] = {}  # what clouds last said, by cluster uuid
 
     @cached_property
     def settings(self) -> Settings:
@@ -139,7 +140,7 @@ class Forge:
         """Live clusters as the journal knows them; ``refresh`` asks their clouds first."""
         known = views.clusters(self.journal) if self.paths.journal.exists() else ()
         for provider in sorted({cluster.nodes[0].ref.provider for cluster in known if refresh}):
-            provision.refresh(self._context(provider), known)
+            self.seen |= {x.cluster.uuid: x for x in provision.refresh(self._context(provider), known)}
         return views.clusters(self.journal) if known and refresh else known
 
     def cluster(self, name: str | None = None) -> Cluster:
@@ -241,11 +242,7 @@ class Cluster:
         return jobs.list_jobs(self.nodes)
 
     def job(self, which: str | None = None) -> Job:
-        """A job by id or small number; without either, the newest.
-
-        Raises:
-            JobError: No such job.
-        """
+        """A job by id or small number, or the newest; a JobError where there is no such."""
         return Job(self, jobs.find(self.jobs(), which, cluster=self.name).job_id)
 
     def down(self) -> Spent:
@@ -273,9 +270,10 @@ class Job:
     def chunks(self, *, follow: bool = True, offsets: Mapping[int, int] | None = None) -> LogStream:
         """Output as ``(rank, offset, bytes)``, each byte exactly once, over dropped connections too."""
         stream, self._stream = self._stream, None
-        if stream is not None and follow and offsets is None:
-            return stream
-        return jobs.stream(self.cluster.nodes, self.job_id, follow=follow, offsets=offsets)
+        if stream is None or not follow or offsets is not None:
+            stream = jobs.stream(self.cluster.nodes, self.job_id, follow=follow, offsets=offsets)
+        stream.ended = partial(provision.ended, self.cluster.forge.provider, self.cluster.record)
+        return stream
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """Output by lines, newline kept; several nodes are told apart as ``[rank] …``."""

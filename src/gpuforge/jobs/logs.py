@@ -43,10 +43,12 @@ class Reconnect:
     Attributes:
         limit_seconds: Without one byte from the node; then ``ConnectError``.
         straggler_seconds: The same, once every other node has ended.
+        ask_seconds: After so long a silence the node's cloud is asked whether it has ended.
     """
 
     limit_seconds: float = 300
     straggler_seconds: float = 15
+    ask_seconds: float = 1
     first_delay_seconds: float = 0.2
     longest_delay_seconds: float = 5
     clock: Clock = field(default_factory=SystemClock)
@@ -81,6 +83,7 @@ class LogStream:
         records: By rank, how the job ended there.
         states: By rank, the last state change seen.
         on_change: Called after each state change, in its place between the chunks.
+        ended: Asked about a silent node's rank: why it will never answer again, or None.
     """
 
     def __init__(
@@ -100,6 +103,8 @@ class LogStream:
         self.records: dict[int, ExitRecord] = {}
         self.states: dict[int, StateChange] = {}
         self.on_change: Callable[[], None] | None = None
+        self.ended: Callable[[int], GpuforgeError | None] | None = None
+        self._lost: set[int] = set()
         self._nodes = nodes
         self._wait = wait
         self._reconnect = reconnect
@@ -133,7 +138,7 @@ class LogStream:
                     yield chunk
             except ConnectError as error:
                 self._drop(node.rank)
-                if self._closed.is_set():
+                if self._closed.is_set() or self._is_over(node.rank, silent=clock.monotonic() - heard):
                     return
                 if clock.monotonic() - heard >= self._patience():
                     if self._has_outcome_without(node.rank):
@@ -143,6 +148,18 @@ class LogStream:
                 delay = min(delay * 2, policy.longest_delay_seconds)
             else:
                 return
+
+    def _is_over(self, rank: int, *, silent: float) -> bool:
+        """Whether a silent node has ended by its cloud's word; its reason is raised by the last of all."""
+        if self.ended is None or silent < self._reconnect.ask_seconds:
+            return False
+        why = self.ended(rank)
+        if why is None:
+            return False
+        self._lost.add(rank)
+        if len(self._lost | self.records.keys()) < len(self._nodes) or self._has_outcome_without(rank):
+            return True
+        raise why
 
     def _pieces(self, node: NodeClient) -> Iterator[_Item]:
         rank = node.rank

@@ -19,10 +19,10 @@ from gpuforge.models.clock import rfc3339
 from gpuforge.models.plan import Excluded, Option, Plan
 from gpuforge.models.resources import Accelerator, Need, Needs
 from gpuforge.provision.match import Refusal, Stage, image_refusal, refuse
-from gpuforge.provision.refuse import Asked, located, nothing_left
+from gpuforge.provision.refuse import Asked, located, nothing_left, refuse_outside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from gpuforge.errors import Mistake
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpuforge.models.image import Image
     from gpuforge.models.offering import Offering
     from gpuforge.providers.base import Provider
+    from gpuforge.spec.files import FileMount
 
 __all__ = ["Planned", "make_plan", "to_data"]
 
@@ -39,6 +40,11 @@ _MICRO = Decimal("0.000001")
 
 class Planned(Asked, Protocol):
     """What planning reads of a task."""
+
+    @property
+    def file_mounts(self) -> Sequence[FileMount]:
+        """What is copied beside the workdir."""
+        ...
 
     def needs(self) -> Needs:
         """Acceptable kinds of node."""
@@ -74,6 +80,8 @@ def make_plan(
         BudgetError: All that would do is above ``max_hourly_cost`` or ``max_cost``.
         ProviderError: The provider could not say what it sells.
     """
+    if provider.simulated:
+        refuse_outside(task, [mount.remote for mount in task.file_mounts])
     needs = _canonical(task)
     now = clock.now()
     search = _Search(
@@ -180,7 +188,8 @@ class _Search:
         preference = 0
         if need.accelerators_ordered and offering.accelerator is not None:
             wanted = [(accelerator.name, accelerator.count) for accelerator in need.accelerators]
-            preference = wanted.index((offering.accelerator.name, offering.accelerator.count))
+            has = (offering.accelerator.name, offering.accelerator.count)
+            preference = wanted.index(has) if has in wanted else len(wanted)  # asked for by its type alone
         return (
             index if self.needs.ordered else 0,
             preference,

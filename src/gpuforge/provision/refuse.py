@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpuforge.models.offering import Offering
     from gpuforge.models.resources import Mark, Need, Needs
 
-__all__ = ["Asked", "located", "nothing_left"]
+__all__ = ["Asked", "located", "nothing_left", "refuse_outside"]
 
 _MOST_ROWS = 6
 _CENT = Decimal("0.01")
@@ -99,6 +99,24 @@ def nothing_left(
     keypath, brief, why, advice = _WORDING[nearest.stage](provider, group, refusals)
     mistake = located(task, needs=needs, need=nearest.need, keypath=keypath, message=why)
     return SpecError(brief, mistakes=(mistake,), resolution="\n".join(filter(None, advice)))
+
+
+def refuse_outside(task: Asked, places: Sequence[str]) -> None:
+    """A simulated machine is a folder of this computer: no place outside its home is written to.
+
+    Raises:
+        SpecError: Some place is absolute.
+    """
+    mistakes = [
+        task.mistake(
+            f"file_mounts.{place}",
+            f"it lies outside the machine's home; a simulated machine keeps below the home, such as ~{place}",
+        )
+        for place in places
+        if place.startswith("/")
+    ]
+    if mistakes:
+        raise SpecError("the simulated cloud takes no absolute paths", mistakes=mistakes)
 
 
 _Words = tuple[str, str, str, tuple[str, ...]]

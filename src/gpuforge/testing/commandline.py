@@ -211,12 +211,17 @@ class CommandLine:
                     found[int(entry.name)] = _words(entry)
         return found
 
-    def nothing_is_left(self) -> None:
-        """No process of this home lives, and no control socket is there."""
+    def no_process_is_left(self) -> None:
+        """Every process of this home ends by itself, soon."""
         give_up = time.monotonic() + 20
         while (left := self.processes()) and time.monotonic() < give_up:
             time.sleep(0.05)
         assert left == {}
+
+    def nothing_is_left(self) -> None:
+        """No process of this home lives, and neither machine nor control socket is there."""
+        self.no_process_is_left()
+        assert self.machines() == []
         sockets = self.paths.sockets
         assert not sockets.exists() or list(sockets.iterdir()) == []
 
@@ -242,8 +247,8 @@ def _told_by(entry: Path) -> bytes:
         if entry.joinpath("stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z":
             return b""
         parts = [entry.joinpath(name).read_bytes() for name in ("environ", "cmdline")]
-        parts += [os.fsencode(os.readlink(entry / "cwd"))]
-        parts += [os.fsencode(os.readlink(link)) for link in (entry / "fd").iterdir()]
+        parts += [os.fsencode((entry / "cwd").readlink())]
+        parts += [os.fsencode(link.readlink()) for link in (entry / "fd").iterdir()]
     except OSError:
         pass  # it ended meanwhile, or is somebody else's
     return b"\0".join(parts)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gpuforge.errors import ConnectError
+from gpuforge.errors import ConnectError, ProviderError
 from gpuforge.jobs.launch import launch, run
 from gpuforge.jobs.logs import LogStream, Reconnect, stream
 from gpuforge.models.job import JobSpec, JobState
@@ -82,3 +82,35 @@ def test_an_error_on_one_node_ends_the_merged_stream(tmp_path):
     with pytest.raises(Exception, match="no job job-1"):
         list(stream(nodes, "job-1"))
     nodes[0].cancel("job-1")
+
+
+class _Silent(LogStream):
+    """A stream whose nodes never answer."""
+
+    def _pieces(self, node):
+        raise ConnectError("no route to host")
+        yield
+
+
+def silent(tmp_path, count, ended, clock):
+    stream = _Silent(local_nodes(tmp_path, count), "job-1", reconnect=Reconnect(clock=clock))
+    stream.ended = ended
+    return stream
+
+
+def test_a_silent_node_that_has_ended_by_its_clouds_word_is_not_waited_for(tmp_path, manual_clock):
+    asked = []
+
+    def ended(rank):
+        asked.append(rank)
+        return ProviderError("it has ended") if len(asked) == 3 else None
+
+    with pytest.raises(ProviderError, match="it has ended"):
+        list(silent(tmp_path, 1, ended, manual_clock))
+    assert asked == [0, 0, 0]
+    assert 1 <= sum(manual_clock.slept) < 30
+
+
+def test_of_several_nodes_the_last_that_ended_says_why(tmp_path, manual_clock):
+    with pytest.raises(ProviderError, match="has ended"):
+        list(silent(tmp_path, 2, lambda rank: ProviderError(f"{rank} has ended"), manual_clock))

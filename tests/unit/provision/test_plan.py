@@ -44,6 +44,7 @@ class Task:
     num_nodes: int = 1
     max_cost: Decimal | None = None
     marks: tuple[str, ...] = ()
+    file_mounts: tuple = ()
 
     def needs(self):
         return self.wanted

@@ -14,6 +14,7 @@ from gpuforge.images.select import select_image
 from gpuforge.models.image import Image
 from gpuforge.models.resources import Accelerator, Bound, CapacityType, Need, Needs
 from gpuforge.provision.plan import make_plan
+from gpuforge.provision.refuse import refuse_outside
 from gpuforge.testing.clock import ManualClock
 
 IMAGE = Image(
@@ -38,6 +39,7 @@ class Task:
     num_nodes: int = 1
     max_cost: Decimal | None = None
     pointed: list[str] = field(default_factory=list)
+    file_mounts: tuple = ()
 
     def needs(self):
         return Needs(alternatives=(self.need,))
@@ -84,6 +86,15 @@ def refused(kind, gpu=None, count=1, *, keep=lambda _: True, hours=6, num_nodes=
             stockouts={},
         )
     return caught.value, task
+
+
+def test_a_simulated_machine_takes_no_absolute_place_and_each_is_named():
+    task = Task(Need())
+    refuse_outside(task, ["data", "workdir/data"])
+    with pytest.raises(SpecError) as caught:
+        refuse_outside(task, ["/data", "ok", "/etc/x"])
+    assert [mistake.message.rpartition(" ")[2] for mistake in caught.value.mistakes] == ["~/data", "~/etc/x"]
+    assert task.pointed == ["file_mounts./data", "file_mounts./etc/x"]
 
 
 def test_an_impossible_count_says_which_counts_exist():
