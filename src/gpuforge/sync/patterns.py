@@ -33,6 +33,7 @@ _NAMED = {
 }
 
 
+_WILD = re.compile(rb"[*?\[\\]")
 _NAMED_SET = re.compile(rb"\[:([^\]]*):\]")
 _DASH, _BACKSLASH, _SLASH = b"-\\/"
 
@@ -108,7 +109,9 @@ def _stars(text: bytes, at: int, *, whole_path: bool) -> tuple[bytes, int]:
     end = at
     while text[end : end + 1] == b"*":
         end += 1
-    is_part = end - at == 2 and (at == 0 or text[at - 1 : at] == b"/") and text[end : end + 1] in (b"", b"/")
+    # git compares plain text before the first wildcard by itself, so what follows it begins a part, too
+    begins = text[at - 1 : at] == b"/" or not _WILD.search(text, 0, at)
+    is_part = end - at >= 2 and begins and text[end : end + 1] in (b"", b"/")
     if not (whole_path and is_part):
         return b"[^/]*", end
     if end == len(text):
