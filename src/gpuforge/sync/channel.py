@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from gpuforge.errors import ConnectError, PolicyError, SyncError
-from gpuforge.node.remote.receiver import CHUNK, GoneError, RefusedError, read_frame
+from gpuforge.node.remote.wire import CHUNK, GoneError, RefusedError, read_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from gpuforge.errors import SyncError
-from gpuforge.node.remote.receiver import Entry, of_stat
+from gpuforge.node.remote.entries import Entry, of_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

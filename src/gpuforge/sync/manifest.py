@@ -8,17 +8,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpuforge.node.remote.receiver import (
-    Entry,
-    Record,
-    Tree,
-    encode,
-    encode_both,
-    load_record,
-    same,
-    save_record,
-    state_digest,
-)
+from gpuforge.node.remote.delivered import Record, load_record, save_record
+from gpuforge.node.remote.entries import Entry, encode, encode_both, same, state_digest
+from gpuforge.node.remote.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,12 +8,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuforge.node.remote.receiver import same
+from gpuforge.node.remote.entries import same
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gpuforge.node.remote.receiver import Entry
+    from gpuforge.node.remote.entries import Entry
 
 __all__ = ["PullPlan", "PushPlan", "collisions", "doubtful", "plan_pull", "plan_push"]
 

@@ -14,25 +14,11 @@ from typing import TYPE_CHECKING
 from gpuforge.errors import SyncError
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
-from gpuforge.node.remote.receiver import (
-    VERSION,
-    FullError,
-    Incoming,
-    RefusedError,
-    check_name,
-    clashes,
-    decode,
-    digest_or_none,
-    encode,
-    failed_row,
-    load_record,
-    make,
-    message,
-    save_record,
-    sweep,
-    tree_digest,
-    unpack,
-)
+from gpuforge.node.remote.delivered import load_record, save_record
+from gpuforge.node.remote.entries import check_name, decode, encode, tree_digest
+from gpuforge.node.remote.incoming import FullError, Incoming, failed_row, make, sweep
+from gpuforge.node.remote.tree import clashes, digest_or_none
+from gpuforge.node.remote.wire import VERSION, RefusedError, message, unpack
 from gpuforge.sync.channel import Channel
 from gpuforge.sync.failures import incomplete, unequal
 from gpuforge.sync.manifest import LocalTree, record_path
@@ -43,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuforge.models.progress import Progress
-    from gpuforge.node.remote.receiver import Entry
+    from gpuforge.node.remote.entries import Entry
     from gpuforge.sync.channel import Row
     from gpuforge.sync.plan import PullPlan
     from gpuforge.sync.push import Node

@@ -15,17 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
-from gpuforge.node.remote.receiver import (
-    VERSION,
-    Outgoing,
-    decode,
-    encode,
-    frame,
-    message,
-    pack,
-    tree_digest,
-    unpack,
-)
+from gpuforge.node.remote.entries import decode, encode, tree_digest
+from gpuforge.node.remote.outgoing import Outgoing
+from gpuforge.node.remote.wire import VERSION, frame, message, pack, unpack
 from gpuforge.sync import ignore
 from gpuforge.sync.channel import Channel
 from gpuforge.sync.failures import incomplete, unequal
@@ -38,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuforge.models.progress import Progress
-    from gpuforge.node.remote.receiver import Entry
+    from gpuforge.node.remote.entries import Entry
     from gpuforge.sync.channel import Row
     from gpuforge.sync.ignore import Listing, Rules
     from gpuforge.sync.plan import PushPlan

@@ -14,7 +14,7 @@ import pytest
 
 from gpuforge.errors import ConnectError
 from gpuforge.node.client import NodeClient
-from gpuforge.node.remote import receiver
+from gpuforge.node.remote.session import Session
 from gpuforge.testing.local import LocalTransport
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class ThreadNode:
         source, target = far_in.makefile("rb"), far_out.makefile("wb")
 
         def serve() -> None:
-            self.codes.append(receiver.Receiver(source, target, str(self.home)).serve())
+            self.codes.append(Session(source, target, str(self.home)).serve())
             for end in (far_in, far_out):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

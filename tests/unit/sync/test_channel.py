@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpuforge.errors import ConnectError, PolicyError, SyncError
-from gpuforge.node.remote.receiver import frame, message
+from gpuforge.node.remote.wire import frame, message
 from gpuforge.sync.channel import Channel
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from gpuforge.node.remote.receiver import DIGEST_BYTES, tree_digest
+from gpuforge.node.remote.entries import DIGEST_BYTES, tree_digest
 from gpuforge.sync import ignore
 from gpuforge.sync.manifest import Local, LocalTree, record_path
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuforge.node.remote.receiver import Entry, same
+from gpuforge.node.remote.entries import Entry, same
 from gpuforge.sync.plan import collisions, doubtful, leads_out, plan_pull, plan_push
 
 

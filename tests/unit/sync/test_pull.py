@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from gpuforge.errors import ConnectError, PolicyError, SyncError
-from gpuforge.node.remote.receiver import Entry, encode, frame, pack
+from gpuforge.node.remote.entries import Entry, encode
+from gpuforge.node.remote.wire import frame, pack
 from gpuforge.sync.pull import _listing, pull, pull_paths
 from gpuforge.sync.push import Root, push
 

@@ -372,7 +372,7 @@ def test_two_pushes_to_one_folder_do_not_mix(node, source, cluster_folder, monke
     (lock,) = node.path(".gpuforge", "sync").glob("*.lock")
     with lock.open() as held:
         subprocess.run(["flock", "-n", str(held.fileno())], pass_fds=[held.fileno()], check=True)
-        monkeypatch.setattr("gpuforge.node.remote.receiver.LOCK_SECONDS", 0.0)
+        monkeypatch.setattr("gpuforge.node.remote.receive.LOCK_SECONDS", 0.0)
         with pytest.raises(SyncError, match="another copy"):
             one(node, source, cluster_folder)
 
