@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gpuforge._version import __version__
 from gpuforge.errors import PolicyError, ProviderUnavailableError, RateLimitError
+from gpuforge.models.clock import rfc3339
 from gpuforge.models.instance import Selector
 from gpuforge.models.progress import silent
 
@@ -116,12 +117,14 @@ def check_clock(context: Context) -> datetime:
     server_time = again(
         context, lambda: context.provider.list(selector).server_time, seconds=context.limits.call
     )
-    skew = (context.clock.now() - server_time).total_seconds()
+    now = context.clock.now()
+    skew = (now - server_time).total_seconds()
     if abs(skew) > context.limits.clock:
         side = "ahead of" if skew > 0 else "behind"
         raise PolicyError(
             f"this computer's clock is {abs(skew):.0f} s {side} the cloud's",
-            details=f"at most {context.limits.clock:.0f} s is accepted, since deadlines end machines",
+            details=f"here it is {rfc3339(now)}, there {rfc3339(server_time)}\n"
+            f"at most {context.limits.clock:.0f} s is accepted, since deadlines end machines",
             resolution="set the clock (on Linux: timedatectl set-ntp true) and repeat the command",
         )
     return server_time
