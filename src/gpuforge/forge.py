@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gpuforge.jobs.logs import LogStream
     from gpuforge.models.cluster import Cluster as ClusterRecord
     from gpuforge.models.instance import Check
-    from gpuforge.models.job import JobStatus
+    from gpuforge.models.job import JobStatus, Runnable
     from gpuforge.models.offering import Offering
     from gpuforge.models.plan import Plan
     from gpuforge.models.sync import SyncReport
@@ -221,7 +221,7 @@ class Cluster:
     def _push(self, roots: tuple[sync.Root, ...]) -> tuple[SyncReport, ...]:
         return sync.deliver(self.nodes, roots, folder=self.folder, progress=self.forge.progress)
 
-    def start(self, task: Task, *, setup: bool = True, needs: timedelta | None = None) -> Job:
+    def start(self, task: Runnable, *, setup: bool = True, needs: timedelta | None = None) -> Job:
         """Start ``task`` as a job on every node, without copying; ``needs`` is the time it wants.
 
         Raises:

@@ -22,10 +22,10 @@ from gpuforge.cli.options import (
 from gpuforge.cli.output import output
 from gpuforge.cli.rent import rent
 from gpuforge.cli.reports import report_data
-from gpuforge.cli.tasks import is_task_file, read_task
+from gpuforge.cli.tasks import command_text, is_task_file, read_task
 from gpuforge.cli.words import counted, from_home
 from gpuforge.errors import GpuforgeError, SpecError, SyncError, TransportError
-from gpuforge.models.job import JobState
+from gpuforge.models.job import Command, JobState
 from gpuforge.models.progress import Step
 from gpuforge.models.sync import format_size
 from gpuforge.sync.plan import CHANGED_HERE
@@ -81,7 +81,11 @@ def command(
     file = words[0] if words and is_task_file(words[0]) else None
     asks = any(flags.get(name) is not None for name in MACHINE_FLAGS)
     limited = flags.get("max_duration") is not None
-    task = read_task(forge, file, command=words[1:] if file else words, **flags)
+    task: Task | Command
+    if words and not file and not any(flags.values()):
+        task = Command(run=command_text(words))  # nothing to read: models and YAML stay unloaded
+    else:
+        task = read_task(forge, file, command=words[1:] if file else words, **flags)
     if not task.run:
         raise SpecError(
             "the task has nothing to run",
@@ -91,9 +95,9 @@ def command(
     show = not words or file is not None
     cluster, was_up = _machines(forge, task, cluster_name, rents=show or asks, yes=yes)
     # on machines rented for it the limit is theirs; on live ones it must fit into what is left
-    needs = task.max_duration if limited and was_up else None
+    needs = task.max_duration if limited and was_up and not isinstance(task, Command) else None
     try:
-        if show:
+        if show and not isinstance(task, Command):
             _copied(cluster.push(task))
         job = cluster.start(task, setup=show and not no_setup, needs=needs)
     except GpuforgeError:
@@ -113,14 +117,16 @@ def command(
     context.exit(_finish(cluster, task, status, down=down, show=show))
 
 
-def _machines(forge: Forge, task: Task, name: str | None, *, rents: bool, yes: bool) -> tuple[Cluster, bool]:
+def _machines(
+    forge: Forge, task: Task | Command, name: str | None, *, rents: bool, yes: bool
+) -> tuple[Cluster, bool]:
     """The live cluster that is meant; where a file or flags say what it must be, one that is."""
-    if not rents:
+    if isinstance(task, Command) or not rents:
         return forge.cluster(name), True
     return rent(forge, task, name or task.cluster_name(), yes=yes)
 
 
-def _finish(cluster: Cluster, task: Task, status: JobStatus, *, down: bool, show: bool) -> int:
+def _finish(cluster: Cluster, task: Task | Command, status: JobStatus, *, down: bool, show: bool) -> int:
     """Say how it ended, bring outputs back, give the machines back; the document comes last."""
     code = exit_code_of(status, cluster)
     if not output.as_json and (show or code):
@@ -150,13 +156,15 @@ def _copied(reports: tuple[SyncReport, ...]) -> None:
             output.warn(f"{path} was not copied: {reason}")
 
 
-def _bring_back(cluster: Cluster, task: Task, status: JobStatus, *, alone: bool) -> dict[str, Any] | None:
+def _bring_back(
+    cluster: Cluster, task: Task | Command, status: JobStatus, *, alone: bool
+) -> dict[str, Any] | None:
     """The task's outputs; ``alone`` when what stays behind would be deleted with its machine.
 
     Raises:
         SyncError: Something stays behind, and its machine was to go.
     """
-    if not task.outputs:
+    if isinstance(task, Command) or not task.outputs:
         return None
     names = ", ".join(task.outputs)
     output.step(Step(key="outputs", text=names))

@@ -28,7 +28,7 @@ __all__ = ["command"]
 def command(names: tuple[str, ...], *, no_refresh: bool) -> None:
     """Clusters that may cost money, from the journal and then from their clouds."""
     from gpuforge.forge import Forge  # noqa: PLC0415 - start-up cost
-    from gpuforge.provision.choose import choose  # noqa: PLC0415
+    from gpuforge.provision.clusters import choose  # noqa: PLC0415
 
     forge = Forge()
     clusters = forge.clusters(refresh=not no_refresh)
@@ -46,7 +46,7 @@ def command(names: tuple[str, ...], *, no_refresh: bool) -> None:
 
 
 def _row(forge: Forge, cluster: Cluster, *, ask: bool) -> tuple[str, ...]:
-    from gpuforge.provision.choose import hardware  # noqa: PLC0415
+    from gpuforge.provision.clusters import hardware  # noqa: PLC0415
     from gpuforge.provision.health import in_a_word  # noqa: PLC0415
 
     seen = in_a_word(forge.seen.get(cluster.uuid))

@@ -10,10 +10,12 @@ from gpuforge.cli.options import MACHINE_FLAGS
 from gpuforge.cli.output import output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuforge.forge import Forge
     from gpuforge.spec.task import Task
 
-__all__ = ["is_task_file", "read_task"]
+__all__ = ["command_text", "is_task_file", "read_task"]
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -21,6 +23,11 @@ _SUFFIXES = (".yaml", ".yml")
 def is_task_file(text: str) -> bool:
     """Whether a first argument names a task file rather than a command."""
     return text.endswith(_SUFFIXES)
+
+
+def command_text(words: Sequence[str]) -> str:
+    """Bash text of a command line: one word is a script as it stands, several keep their borders."""
+    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def read_task(forge: Forge, file: str | None, *, command: tuple[str, ...] = (), **flags: Any) -> Task:
@@ -43,7 +50,7 @@ def read_task(forge: Forge, file: str | None, *, command: tuple[str, ...] = (), 
     flags["envs"] = flags.pop("env", None) or {}
     flags["secrets"] = flags.pop("secret", None) or {}
     if command:
-        flags["run"] = command[0] if len(command) == 1 else shlex.join(command)
+        flags["run"] = command_text(command)
     asks = any(flags.get(name) is not None for name in MACHINE_FLAGS)
     overrides = Overrides(**flags)
     cwd, known = Path.cwd(), registry.names()

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from gpuforge.models.cluster import Cluster
-    from gpuforge.spec.task import Task
+    from gpuforge.models.job import Runnable
 
 __all__ = ["job_spec"]
 
 
 def job_spec(
-    task: Task, *, cluster: Cluster, now: datetime, setup: bool = True, needs: timedelta | None = None
+    task: Runnable, *, cluster: Cluster, now: datetime, setup: bool = True, needs: timedelta | None = None
 ) -> JobSpec:
     """A fresh job of ``task``; its id sorts by time.
 

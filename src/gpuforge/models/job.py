@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gpuforge.redact import Secret
 
-__all__ = ["ExitRecord", "JobSpec", "JobState", "JobStatus"]
+__all__ = ["Command", "ExitRecord", "JobSpec", "JobState", "JobStatus", "Runnable"]
 
 
 class JobState(StrEnum):
@@ -33,6 +33,52 @@ class JobState(StrEnum):
 
 
 _FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})
+
+
+class Runnable(Protocol):
+    """What can become a job: a task, or a bare command."""
+
+    @property
+    def name(self) -> str | None:
+        """Shown in listings; the cluster's where there is none."""
+        ...
+
+    @property
+    def setup(self) -> str:
+        """Bash text that prepares a node."""
+        ...
+
+    @property
+    def run(self) -> str:
+        """Bash text."""
+        ...
+
+    @property
+    def envs(self) -> Mapping[str, str]:
+        """Visible variables."""
+        ...
+
+    @property
+    def secrets(self) -> Mapping[str, Secret]:
+        """Variables that never show."""
+        ...
+
+    @property
+    def launcher(self) -> str:
+        """``plain`` or ``torchrun``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A bare command for a live cluster: nothing is copied, prepared or brought back."""
+
+    run: str
+    name: str | None = None
+    setup: str = ""
+    envs: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    launcher: str = "plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

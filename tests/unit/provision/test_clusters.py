@@ -11,7 +11,7 @@ import pytest
 from gpuforge.errors import NotFoundError, PolicyError
 from gpuforge.models.cluster import ClusterState
 from gpuforge.models.resources import Accelerator
-from gpuforge.provision.choose import choose, describe, hardware, misfits, reuse
+from gpuforge.provision.clusters import choose, describe, hardware, misfits, reuse
 from gpuforge.spec.load import Overrides, task_from_overrides
 from gpuforge.testing.nodes import local_cluster
 
