@@ -92,11 +92,11 @@ class Walk:
         return ProvisionError(
             f"{verb} {what} {words} in {place} now",
             attempts=self.attempts,
-            resolution=_advice(self.plan),
+            resolution=_advice(self.plan, sold_out=sold_out),
         )
 
 
-def _advice(plan: Plan) -> str:
+def _advice(plan: Plan, *, sold_out: bool) -> str:
     tried = {option.offering.region for option in plan.options}
     others = sorted({x.offering.region for x in plan.excluded} - tried)
     lines = []
@@ -104,5 +104,8 @@ def _advice(plan: Plan) -> str:
         lines.append(f"another region   gpuforge run --infra {plan.provider}/{others[0]}")
     if plan.best.offering.capacity_type is CapacityType.ON_DEMAND:
         lines.append("or spot          gpuforge run --use-spot")
-    lines.append("or later         stock-outs pass within minutes to hours")
+    if sold_out:
+        lines.append("or later         stock-outs pass within minutes to hours")
+    else:
+        lines.append("or more quota    gpuforge doctor shows limits and how to raise them")
     return "\n".join(lines)

@@ -91,3 +91,11 @@ def test_other_regions_of_the_plan_are_offered(make, manual_clock):
     walk = Walk(plan=make.plan(excluded=("sim-c-1", "sim-a-9")))
 
     assert "gpuforge run --infra fake/sim-c" in walk.failed().resolution
+
+
+def test_a_quota_is_not_advised_to_be_waited_out(make, manual_clock):
+    walk = Walk(plan=make.plan())
+    walk.met(walk.step(), QuotaError("8 of 8 L4 are in use"), manual_clock.now())
+    advice = walk.failed().resolution
+    assert "stock-outs" not in advice
+    assert "gpuforge doctor" in advice
