@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import queue
+import threading
 import time
-from concurrent import futures
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gpuforge.errors import SyncError
 from gpuforge.models.progress import Step, silent
 from gpuforge.models.sync import SyncReport
 from gpuforge.node.remote.entries import decode, encode, tree_digest
@@ -87,17 +89,41 @@ def push(
         PolicyError: A root lies outside the machine's home.
         ConnectError: The connection was lost.
     """
-    with futures.ThreadPoolExecutor(1, "gpuforge-list") as ahead:  # lists while the receiver starts
-        todo = [(root, ahead.submit(_listing, root, listings or {})) for root in roots]
-        with node.receiver([]) as process, Channel(process, background=True) as channel:
-            return [
-                _Push(channel, root, listing.result(), progress, outside=allow_outside).run(folder)
-                for root, listing in todo
-            ]
+    ahead = _Ahead(roots, listings or {})
+    with node.receiver([]) as process, Channel(process, background=True) as channel:
+        return [
+            _Push(channel, root, ahead.listing(), progress, outside=allow_outside).run(folder)
+            for root in roots
+        ]
 
 
-def _listing(root: Root, known: Mapping[Root, Listing]) -> Listing:
-    return known.get(root) or ignore.listing(root.local, rules=root.rules)
+class _Ahead:
+    """Lists one root after the other on a thread, while the receiver starts."""
+
+    def __init__(self, roots: Sequence[Root], known: Mapping[Root, Listing]) -> None:
+        self._roots, self._known = roots, known
+        self._found: queue.SimpleQueue[Listing | Exception] = queue.SimpleQueue()
+        threading.Thread(target=self._list, name="gpuforge-list", daemon=True).start()
+
+    def listing(self) -> Listing:
+        """The next root's.
+
+        Raises:
+            SyncError: It cannot be listed.
+        """
+        found = self._found.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _list(self) -> None:
+        try:
+            for root in self._roots:
+                self._found.put(self._known.get(root) or ignore.listing(root.local, rules=root.rules))
+        except (SyncError, OSError, ValueError) as error:
+            self._found.put(error)
+        finally:  # whatever else went wrong: nobody waits for ever
+            self._found.put(SyncError("the listing of the local files broke off"))
 
 
 class _Push:

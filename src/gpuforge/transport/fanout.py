@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ def each(items: Iterable[Item], function: Callable[[Item], Result], *, limit: in
     todo = list(items)
     if len(todo) <= 1:
         return [function(item) for item in todo]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up cost; most clusters have one node
+
     with ThreadPoolExecutor(max_workers=min(limit, len(todo)), thread_name_prefix="gpuforge-each") as pool:
         futures = [pool.submit(function, item) for item in todo]
     failures = [
