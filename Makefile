@@ -1,11 +1,11 @@
-# The one front door.  make demo · make test · make lint · make bench · make docs · make sizes
+# The one front door.  make demo · make test · make coverage · make lint · make bench · make docs · make sizes
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test lint bench docs sizes tools clean
+.PHONY: help demo test coverage lint bench docs sizes tools clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,32 @@ $(VENV)/.test: $(VENV)/.base
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.base
+	$(PIP) --group lint
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(PIP) --group docs
+	@touch $@
+
+demo: $(VENV)/.torch            ## train a real network on a simulated machine and bring the checkpoint back
+	@PATH="$(abspath $(BIN)):$$PATH" sh examples/train-resnet/demo.sh
+
+tools:
+	@sh .ci/tools
+
+PYTEST_RUN := -m pytest -n $(WORKERS) --dist worksteal
+
+test: tools $(VENV)/.torch $(VENV)/.test   ## every test: units, contracts, real SSH, kills, examples
+	$(BIN)/python $(PYTEST_RUN) $(PYTEST)
+
+coverage: tools $(VENV)/.torch $(VENV)/.test   ## the same tests, measured, with the gate CI applies
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run $(PYTEST_RUN) $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-empty --skip-covered | tail -n 60
+	$(BIN)/python .ci/coverage.py
+
+lint: $(VENV)/.base
 	$(PIP) --group lint
 	@touch $@
 

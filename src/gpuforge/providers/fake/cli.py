@@ -136,11 +136,11 @@ def quota(metric: str | None, units: int | None, region: str | None, *, as_json:
     if (metric is None) != (units is None):
         raise click.UsageError("name a GPU (or CPUS) and a number, or neither")
     cloud = _cloud()
-    if metric is not None and units is not None:
-        subject = metric if metric == "CPUS" else _canonical(metric)
+    subject = metric and (metric if metric == "CPUS" else _canonical(metric))
+    if subject is not None and units is not None:
         for place in (region,) if region else cloud.profile.regions():
             _mapped(partial(cloud.set_quota, place, subject, units))
-    rows = [x for x in cloud.quotas() if region in {None, x.region}]
+    rows = [x for x in cloud.quotas() if region in {None, x.region} and subject in {None, x.metric}]
     if as_json:
         _document([{"region": x.region, "metric": x.metric, "limit": x.limit, "used": x.used} for x in rows])
         return
