@@ -55,27 +55,6 @@ coverage: tools $(VENV)/.torch $(VENV)/.test   ## the same tests, measured, with
 	$(BIN)/coverage report --skip-empty --skip-covered | tail -n 60
 	$(BIN)/python .ci/coverage.py
 
-lint: $(VENV)/.base
-	$(PIP) --group lint
-	@touch $@
-
-$(VENV)/.docs: $(VENV)/.base
-	$(PIP) --group docs
-	@touch $@
-
-demo: $(VENV)/.torch            ## train a real network on a simulated machine and bring the checkpoint back
-	@PATH="$(abspath $(BIN)):$$PATH" sh examples/train-resnet/demo.sh
-
-tools:
-	@sh .ci/tools
-
-test: tools $(VENV)/.torch $(VENV)/.test   ## everything CI runs
-	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --skip-empty | tail -n 40
-	$(BIN)/python .ci/coverage.py
-
 lint: $(VENV)/.lint $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
