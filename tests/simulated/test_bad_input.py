@@ -40,16 +40,25 @@ def live(tmp_path_factory):
         cli("down", "dev", "--yes").ok()
 
 
+def refused_as_document(cli, code, words, *says):
+    """The error of a ``--json`` answer."""
+    asked = cli(*words, "--json")
+    assert asked.code == code, asked
+    assert "Traceback" not in asked.err
+    document = asked.document
+    error = document["error"]
+    assert document["ok"] is False
+    assert error["exit_code"] == code
+    assert error["brief"]
+    told = "\n".join((error["brief"], error["details"], error["resolution"]))
+    assert [word for word in says if word not in told] == [], told
+    return error
+
+
 def refused_twice(cli, code, words, *says):
     """The same command for a person and as a document."""
     told = cli(*words).refused(code, "error: ", *says)
-    asked = cli(*words, "--json")
-    document = asked.document
-    assert asked.code == code, asked
-    assert document["ok"] is False
-    assert document["error"]["exit_code"] == code
-    assert document["error"]["brief"]
-    return told, document["error"]
+    return told, refused_as_document(cli, code, words)
 
 
 MISTAKES = {
@@ -70,12 +79,21 @@ def test_a_mistake_in_a_task_file_is_named_with_its_line_and_nothing_is_made(cli
     text, where, says = MISTAKES[what]
     cli.write("t.yaml", text)
 
-    told, error = refused_twice(cli, 64, ["run", "t.yaml", "--yes"], where, says)
+    error = refused_as_document(cli, 64, ["run", "t.yaml", "--yes"], where, says)
 
-    assert told.out == ""
     assert any(where in mistake["where"] for mistake in error["mistakes"]), error
     assert not cli.paths.clusters.exists()
     assert not cli.paths.simcloud.joinpath("machines").exists()
+
+
+def test_mistakes_are_shown_to_a_person_all_at_once_with_what_was_written(cli):
+    cli.write("t.yaml", "name: x\nresources:\n  acelerators: L4\nenvs:\n  DATA:\nworkdir: nowhere\nrun: x\n")
+
+    told = cli("run", "t.yaml", "--yes").refused(64, "t.yaml:3:3", "t.yaml:5:3", "t.yaml:6:10")
+
+    assert "acelerators: L4\n" in told.err
+    assert "^^^^^^^^^^^" in told.err
+    assert told.out == ""
 
 
 def test_no_capacity_anywhere_is_a_table_of_reasons_and_leaves_nothing_open(cli):
@@ -204,7 +222,7 @@ def test_a_journal_of_a_newer_version_is_left_alone(live):
         db.execute(f"PRAGMA user_version = {version + 1}")
     try:
         for verb in (["status"], ["down", "dev"], ["gc"], ["up", "--gpus", "L4:1", "-c", "more", "--yes"]):
-            refused_twice(live, 72, verb, "newer gpuforge", "upgrade gpuforge")
+            refused_as_document(live, 72, verb, "newer gpuforge", "upgrade gpuforge")
     finally:
         with sqlite3.connect(live.paths.journal) as db:
             db.execute(f"PRAGMA user_version = {version}")
@@ -279,7 +297,10 @@ def test_a_clock_that_jumped_is_refused_with_both_times_before_anything_is_asked
     ],
 )
 def test_what_a_command_line_asks_for_in_vain_has_its_code(live, code, words, says):
-    refused_twice(live, code, words, says) if "--" not in words else live(*words).refused(code, says)
+    if "--" in words:
+        live(*words).refused(code, says)
+    else:
+        refused_as_document(live, code, words, says)
 
 
 def test_a_command_that_was_stopped_for_a_while_still_ends_well(live):

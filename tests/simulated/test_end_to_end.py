@@ -170,7 +170,7 @@ def test_two_clusters_work_side_by_side_and_down_all_gives_both_back(cli):
             pool.map(lambda n: cli("run", "-c", n, "--", f"echo {n} > name; cat name"), ["one", "two"])
         )
     assert [run.ok().out for run in runs] == ["one\n", "two\n"]
-    cli("jobs").refused(66, "2 clusters are up", "one, two")
+    cli("jobs").refused(66, "2 clusters are up", "one", "two")
     assert cli("jobs", "--json").document["error"]["code"] == "not_found"
 
     done = cli("down", "--all", "--json").ok().document["data"]
