@@ -215,11 +215,14 @@ def test_a_job_that_powers_off_or_reboots_ends_its_machine_and_nothing_else(cli,
 
     off = cli("run", "-c", "dev", "--", "echo going; sudo shutdown -h now; sleep 300")
     assert off.out == "going\nsimulated machine: poweroff now\n"
-    off.refused(67, "powered off")
+    off.refused(67, "node 0 of dev has ended", "powered off from inside", "gpuforge down dev")
     assert "stopped" in cli("status").ok().out
     assert sentinel.poll() is None
     assert Path("/proc/sys/kernel/random/boot_id").read_text() == host_boot
     cli("down", "dev").ok()
+
+    gone = cli("run", "--gpus", "L4:1", "-c", "dev", "--yes", "--down", "--", "sudo poweroff; sleep 300")
+    gone.refused(67, "node 0 of dev has ended", "dev is gone, says its cloud")
 
 
 def _tree(supervisor):

@@ -168,13 +168,18 @@ def show_end(status: JobStatus) -> None:
     failed = status.state is not JobState.SUCCEEDED
     sign = output.paint("✗", "red") if failed else output.paint("✓", "green")
     code = "no exit code" if status.exit_code is None else f"exit {status.exit_code}"
-    if status.exit_code in _OWN_CODES:
+    if status.exit_code in _OWN_CODES and _is_own(status):
         code += " (the job's own code)"
     took = ""
     if status.started is not None and status.ended is not None:
         took = f"  {(status.ended - status.started).total_seconds():.1f} s"
     cause = "" if status.cause in ("", f"exit {status.exit_code}") else f"  {status.cause}"
     output.line(f"  {sign} {f'job {status.alias}':<12}{f'{code}{cause}':<46}{took}")
+
+
+def _is_own(status: JobStatus) -> bool:
+    """Whether the job's program left with this code; 75 may also stand for a time limit that ended it."""
+    return not status.cause or status.cause.endswith(f"exit {status.exit_code}")
 
 
 def exit_code_of(status: JobStatus, cluster: Cluster) -> int:
@@ -193,7 +198,7 @@ def job_data(status: JobStatus, cluster_name: str) -> dict[str, Any]:
         "name": status.name,
         "state": str(status.state),
         "exit_code": status.exit_code,
-        "exit_code_of": None if status.exit_code is None else "job",
+        "exit_code_of": _whose(status),
         "cause": status.cause,
         "submitted": rfc3339(status.submitted),
         "started": rfc3339(status.started) if status.started else None,
@@ -211,6 +216,12 @@ def job_data(status: JobStatus, cluster_name: str) -> dict[str, Any]:
             for record in status.records
         ],
     }
+
+
+def _whose(status: JobStatus) -> str | None:
+    if status.exit_code is None:
+        return None
+    return "job" if status.exit_code not in _OWN_CODES or _is_own(status) else "gpuforge"
 
 
 def _detached(job: Job, stream: LogStream, what: str, code: int) -> Detached:

@@ -108,13 +108,22 @@ def command(
         _left_running(cluster, job)
         return
     setup, run = (task.setup if not no_setup else "", task.run) if show else ("", "")
+    status = _follow(cluster, job, setup=setup, run=run, down=down)
+    context.exit(_finish(cluster, task, status, down=down, show=show))
+
+
+def _follow(cluster: Cluster, job: Job, *, setup: str, run: str, down: bool) -> JobStatus:
+    """Stream to the end; when that cannot be seen, ``--down`` is done only where nothing runs on."""
     try:
-        status = follow(job, setup=setup, run=run)
-    except Detached:
+        return follow(job, setup=setup, run=run)
+    except (Detached, TransportError):
         if down:
             output.line(f"  --down        not done: the job runs on; later  gpuforge down {cluster.name}")
         raise
-    context.exit(_finish(cluster, task, status, down=down, show=show))
+    except GpuforgeError:  # its machine has ended
+        if down:
+            show_cost(cluster.down())
+        raise
 
 
 def _machines(

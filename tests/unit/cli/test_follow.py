@@ -136,6 +136,10 @@ def test_a_setup_that_failed_is_marked(capsys):
         ({}, "  ✗ job 3       exit 137  killed by SIGKILL"),
         ({"state": JobState.SUCCEEDED, "exit_code": 0, "cause": ""}, "  ✓ job 3       exit 0"),
         ({"exit_code": 66, "cause": "exit 66"}, "  ✗ job 3       exit 66 (the job's own code)"),
+        (
+            {"exit_code": 75, "cause": "the machine's deadline has come"},
+            "  ✗ job 3       exit 75  the machine's deadline has come",
+        ),
         ({"state": JobState.LOST, "exit_code": None, "cause": "node lost", "ended": None},
          "  ✗ job 3       no exit code  node lost"),
     ],
@@ -166,6 +170,8 @@ def test_a_job_as_a_document():
     data = follow.job_data(STATUS, "dev")
 
     assert data["exit_code_of"] == "job"
+    ended = replace(STATUS, exit_code=75, cause="the machine's deadline has come")
+    assert follow.job_data(ended, "dev")["exit_code_of"] == "gpuforge"
     assert data["ended"] == "2026-11-25T15:40:14Z"
     assert data["nodes"][0]["signal"] == 9
     waiting = follow.job_data(replace(STATUS, exit_code=None, started=None, ended=None, records=()), "dev")
