@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuforge.redact import Redactor
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,3 +27,9 @@ def gpuforge_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_COLOR", "1")
     return home
+
+
+@pytest.fixture(autouse=True)
+def own_redactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret of one test does not mask the words of the next."""
+    monkeypatch.setattr("gpuforge.redact._redactor", Redactor())

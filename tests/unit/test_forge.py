@@ -124,6 +124,7 @@ def test_money_and_name_are_known_while_it_is_up(up):
     assert forge.clusters(refresh=False)[0].uuid == cluster.record.uuid
     assert (cluster.folder / "ssh_config").exists()
     assert repr(cluster).startswith("Cluster py: 1 × L4 on fake/sim-central1-a, ready, ends 2")
+    cluster.start(gf.Task(run="true")).wait()
     assert repr(cluster.job()).endswith(" on py")
 
 

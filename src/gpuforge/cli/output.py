@@ -84,7 +84,7 @@ class Output:
 
     def event(self, event: dict[str, Any]) -> None:
         """One object of a stream."""
-        _echo(json.dumps({"schema": SCHEMA, **event}, default=str), sys.stdout)
+        _echo_document({"schema": SCHEMA, **event})
 
     def event_if_json(self, event: dict[str, Any]) -> None:
         """One object of a stream that people see as lines of another kind."""
@@ -97,7 +97,7 @@ class Output:
 
     def _envelope(self, *, ok: bool, data: Any, error: dict[str, Any] | None) -> None:
         document = {"schema": SCHEMA, "ok": ok, "data": data, "warnings": self.warnings, "error": error}
-        _echo(json.dumps(document, default=str), sys.stdout)
+        _echo_document(document)
 
     def step(self, step: Step, /) -> None:
         """The progress callback handed to the façade."""
@@ -130,6 +130,21 @@ class Output:
 def printable(text: str) -> str:
     """Text from elsewhere without control characters, which could rewrite the screen."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def _echo_document(document: dict[str, Any]) -> None:
+    """One line of JSON; a secret is masked in values alone, or it could take a key away."""
+    click.echo(json.dumps(_masked(document), default=str))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(item) for item in value]
+    return value
 
 
 def _echo(text: str, stream: TextIO) -> None:

@@ -150,3 +150,11 @@ def test_tables_are_cut_to_the_terminal(terminal, no_machines):
 
     assert max(len(line) for line in result.out.splitlines()) <= 60
     assert "…" in result.out
+
+
+def test_a_secret_that_is_also_a_key_masks_values_alone(capsys):
+    """A document keeps its shape whatever a secret says."""
+    register("brief")
+    Output().failure({"brief": "the brief word", "rows": [("brief", 1)]})
+    document = json.loads(capsys.readouterr().out)
+    assert document["error"] == {"brief": "the *** word", "rows": [["***", 1]]}
