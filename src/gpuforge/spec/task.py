@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alternative", "FileMount", "Resources", "Task", "TaskKeys"]
 
+
 class TaskKeys(TypedDict, total=False):
     """The keywords of :class:`Task`; every value may also be written as in a task file."""
 
