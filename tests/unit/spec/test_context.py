@@ -13,18 +13,18 @@ from gpuforge.spec.context import Context
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (".", "/work/here"),
-        ("data", "/work/here/data"),
-        ("../x", "/work/x"),
+        (".", "/srv/here"),
+        ("data", "/srv/here/data"),
+        ("../x", "/srv/x"),
         ("/abs", "/abs"),
         ("~", "/home/me"),
         ("~/a b", "/home/me/a b"),
-        ("~other/x", "/work/here/~other/x"),
+        ("~other/x", "/srv/here/~other/x"),
     ],
 )
 def test_paths_start_at_the_callers_folder(text, expected):
     """And a tilde is the caller's home as their environment has it."""
-    context = Context(cwd=Path("/work/here"), environ={"HOME": "/home/me"})
+    context = Context(cwd=Path("/srv/here"), environ={"HOME": "/home/me"})
 
     assert context.expand(text) == Path(expected)
 
