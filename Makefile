@@ -52,6 +52,7 @@ coverage: tools $(VENV)/.torch $(VENV)/.test   ## the same tests, measured, with
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run $(PYTEST_RUN) $(PYTEST)
 	$(BIN)/coverage combine --quiet
+	@rm -f .coverage.*   # of processes that tests killed while they wrote
 	$(BIN)/coverage report --skip-empty --skip-covered | tail -n 60
 	$(BIN)/python .ci/coverage.py
 

@@ -47,8 +47,8 @@ def format_size(count: int) -> str:
     if count < _KILO:
         return f"{count} B"
     value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
+    for unit in ("kB", "MB", "GB"):
         value /= _KILO
-        if round(value, 1) < _KILO or unit == "TB":
-            break
-    return f"{value:,.1f} {unit}"
+        if round(value, 1) < _KILO:
+            return f"{value:.1f} {unit}"
+    return f"{value / _KILO:,.1f} TB"

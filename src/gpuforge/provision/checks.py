@@ -28,10 +28,13 @@ def all_checks(settings: Settings, paths: Paths, clock: Clock, provider: Provide
 
 
 def _settings(settings: Settings) -> list[Check]:
-    return [
+    told = [
         Check(name="settings", status=CheckStatus.PASS, message=f"{name} = {value} ({origin})")
         for name, value, origin in settings.told()
     ]
+    # a misspelt variable, a project file that was skipped: not wrong enough to stop, too odd to hide
+    odd = [Check(name="settings", status=CheckStatus.SKIP, message=text) for text in settings.warnings]
+    return told + odd
 
 
 def _ssh() -> Check:

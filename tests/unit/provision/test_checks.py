@@ -102,3 +102,12 @@ def test_every_setting_is_shown_with_its_origin(paths, manual_clock):
 
     assert "region = sim-east1 (env GPUFORGE_REGION)" in told
     assert "provider = fake (default)" in told
+
+
+def test_a_misspelt_variable_is_told(paths, manual_clock):
+    """It is no setting, and nobody would notice."""
+    settings = load_settings(paths, environ={"GPUFORGE_REGOIN": "sim-east1"}, cwd=Path("/"))
+
+    found = all_checks(settings, paths, manual_clock, PROVIDER)
+
+    assert any(c.status is CheckStatus.SKIP and "GPUFORGE_REGOIN" in c.message for c in found)
