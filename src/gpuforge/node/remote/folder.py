@@ -131,7 +131,7 @@ class JobFolder:
             return self.record
         try:
             if self.record is None:
-                kill_all(self.job_id, identity)
+                kill_all(self.path, identity)
                 rebooted = identity.get("boot_id") != boot_id()
                 cause = "the machine was rebooted" if rebooted else "its supervisor was killed"
                 state = read_json(self.file("state.json")) or {}
@@ -145,11 +145,11 @@ class JobFolder:
         return self.record
 
 
-def kill_all(job_id: str, identity: Json) -> None:
+def kill_all(folder: str, identity: Json) -> None:
     """SIGKILL what a dead supervisor left, until nothing is left (at most 10 s)."""
     give_up = time.monotonic() + 10
     while time.monotonic() < give_up:
-        pids = leftovers(job_id, identity)
+        pids = leftovers(folder, identity)
         if not pids:
             return
         for pid in pids:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
     from .files import Json
 
-MARKER = "GPUFORGE_JOB_ID"  # in the environment of everything a job starts
+# in the environment of everything a job starts: its folder on this node, since the nodes of a gang share
+# the job's id, and simulated nodes one computer
+MARKER = "GPUFORGE_JOB_FOLDER"
 
 _SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "busybox", "fish"}
 
@@ -107,9 +109,9 @@ def environment_of(pid: int) -> Dict[bytes, bytes]:
         return {}
 
 
-def leftovers(job_id: str, identity: Json) -> List[int]:
+def leftovers(folder: str, identity: Json) -> List[int]:
     """Processes of a job whose supervisor is dead: by its marker, or by its session and start."""
-    marker, wanted = MARKER.encode(), job_id.encode()
+    marker, wanted = MARKER.encode(), os.fsencode(folder)
     session, since = identity.get("session"), identity.get("started_ticks", 0)
     found = []
     for process in processes().values():

@@ -63,5 +63,6 @@ def environment_for(
         "BASH_ENV": folder.file("prologue.sh"),
         "GPUFORGE_CHECKPOINT_DIR": checkpoints,
         "GPUFORGE_NOTICE_FILE": folder.file("notice"),
-        MARKER: folder.job_id,
+        "GPUFORGE_JOB_ID": folder.job_id,
+        MARKER: folder.path,
     }

@@ -64,12 +64,22 @@ def test_a_folder_without_a_supervisor_yet_is_not_reaped(root):
 
 def test_reaping_kills_what_carries_the_jobs_marker(made_job):
     folder = made_job()
-    environment = {**os.environ, "GPUFORGE_JOB_ID": "job-1"}
+    environment = {**os.environ, "GPUFORGE_JOB_FOLDER": folder.path}
     with subprocess.Popen(["sleep", "60"], env=environment) as child:
-        eventually(lambda: child.pid in leftovers("job-1", folder.identity))
+        eventually(lambda: child.pid in leftovers(folder.path, folder.identity))
         folder.reap()
 
         assert child.wait(5) == -9
+
+
+def test_reaping_spares_the_same_job_on_another_node_of_this_computer(made_job):
+    folder = made_job()
+    environment = {**os.environ, "GPUFORGE_JOB_ID": "job-1", "GPUFORGE_JOB_FOLDER": "/elsewhere/jobs/job-1"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as child:
+        folder.reap()
+
+        assert child.poll() is None
+        child.kill()
 
 
 def test_jobs_are_listed_by_age_with_their_numbers(made_job, root):

@@ -46,7 +46,7 @@ def test_somebody_logged_in_is_seen_until_the_session_ends(home):
     assert usage.session(home) == ""
 
 
-@pytest.mark.parametrize("environ", [{"HOME": "/elsewhere"}, {"GPUFORGE_JOB_ID": "job-1"}])
+@pytest.mark.parametrize("environ", [{"HOME": "/elsewhere"}, {"GPUFORGE_JOB_FOLDER": "/jobs/job-1"}])
 def test_sessions_of_other_machines_and_jobs_do_not_count(home, environ):
     with running(shell_of(home, **environ)) as shell:
         eventually(lambda: descendants(shell.pid))
