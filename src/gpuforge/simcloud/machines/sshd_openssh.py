@@ -68,8 +68,6 @@ def render_config(*, folder: Path, home: Path, host: str, port: int, wrapper: Pa
         "PermitRootLogin prohibit-password",
         "PermitUserEnvironment no",
         "PermitUserRC no",
-        # the hybrid exchange costs 150 ms of a login and protects nothing on one computer
-        "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256",
         "AllowAgentForwarding no",
         "X11Forwarding no",
         "PrintMotd no",
