@@ -43,18 +43,22 @@ demo: $(VENV)/.torch            ## train a real network on a simulated machine a
 tools:
 	@sh .ci/tools
 
-PYTEST_RUN := -m pytest -n $(WORKERS) --dist worksteal
+# make test COVERAGE=1 measures the same run and applies the gate
+COVERAGE ?=
+RUN := $(if $(COVERAGE),$(BIN)/coverage run,$(BIN)/python) -m pytest -n $(WORKERS) --dist worksteal
 
 test: tools $(VENV)/.torch $(VENV)/.test   ## every test: units, contracts, real SSH, kills, examples
-	$(BIN)/python $(PYTEST_RUN) $(PYTEST)
-
-coverage: tools $(VENV)/.torch $(VENV)/.test   ## the same tests, measured, with the gate CI applies
-	rm -f .coverage .coverage.*
-	$(BIN)/coverage run $(PYTEST_RUN) $(PYTEST)
+	@rm -f .coverage .coverage.*
+	$(RUN) $(PYTEST)
+ifneq ($(COVERAGE),)
 	$(BIN)/coverage combine --quiet
 	@rm -f .coverage.*   # of processes that tests killed while they wrote
 	$(BIN)/coverage report --skip-empty --skip-covered | tail -n 60
 	$(BIN)/python .ci/coverage.py
+endif
+
+coverage:
+	$(MAKE) test COVERAGE=1
 
 lint: $(VENV)/.lint $(VENV)/.test
 	$(BIN)/ruff check .
