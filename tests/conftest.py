@@ -6,11 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from gpuforge.redact import Redactor
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# a busy computer is no reason to fail an example
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 _STRAY = ("GPUFORGE_", "GOOGLE_", "AWS_", "CLOUDSDK_", "SSH_A")
 
