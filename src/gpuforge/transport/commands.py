@@ -11,7 +11,9 @@ from gpuforge.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["put_argv", "render_command"]
+    from gpuforge.transport.base import Completed
+
+__all__ = ["check_put", "put_argv", "render_command"]
 
 # Linux refuses a single argument of 128 KiB or more, on both sides
 _LONGEST = 120 * 1024
@@ -76,3 +78,18 @@ def put_argv(path: str, *, size: int, mode: int) -> list[str]:
     if not path or path.endswith("/"):
         raise CommandError(f"{path!r} names no file")
     return ["sh", "-c", _PUT, "put", path, str(size), f"{mode:o}"]
+
+
+def check_put(done: Completed, path: str, *, node: str) -> None:
+    """The end of :func:`put_argv`.
+
+    Raises:
+        CommandError: The file was not written; what stood there before still does.
+    """
+    if done.exit_code != 0:
+        raise CommandError(
+            f"{path} could not be written on {node}",
+            status=done.exit_code,
+            details=done.stderr.decode(errors="replace").strip(),
+            resolution="gpuforge ssh      and look at the disk and the folder there:  df -h ~",
+        )

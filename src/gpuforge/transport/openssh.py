@@ -18,10 +18,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from gpuforge.errors import CommandError, ConnectError, StateError
+from gpuforge.errors import ConnectError, StateError
 from gpuforge.transport import files, mux
 from gpuforge.transport.base import Completed
-from gpuforge.transport.commands import put_argv, render_command
+from gpuforge.transport.commands import check_put, put_argv, render_command
 from gpuforge.transport.failures import classify, connect_error
 from gpuforge.transport.forward import serve_forward
 from gpuforge.transport.streams import StreamProcess, Streams
@@ -119,12 +119,7 @@ class OpenSSHTransport:
     def put(self, data: bytes, path: str, *, mode: int = 0o600) -> None:
         """Write a small file; see the port."""
         done = self.run(put_argv(path, size=len(data), mode=mode), stdin=data)
-        if done.exit_code != 0:
-            raise CommandError(
-                f"{path} could not be written on {self._endpoint.name}",
-                status=done.exit_code,
-                details=done.stderr.decode(errors="replace").strip(),
-            )
+        check_put(done, path, node=self._endpoint.name)
 
     @contextlib.contextmanager
     def forward(self, remote_host: str, remote_port: int) -> Iterator[tuple[str, int]]:

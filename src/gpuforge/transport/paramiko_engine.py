@@ -19,10 +19,10 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from gpuforge.errors import CommandError, ConnectError, StateError, TransportError
+from gpuforge.errors import ConnectError, StateError, TransportError
 from gpuforge.models.instance import HostKey
 from gpuforge.transport.base import Completed
-from gpuforge.transport.commands import put_argv, render_command
+from gpuforge.transport.commands import check_put, put_argv, render_command
 from gpuforge.transport.failures import auth_error, connect_error, host_key_error
 from gpuforge.transport.forward import serve_forward
 from gpuforge.transport.keys import KEY_FILE, fingerprint
@@ -111,12 +111,7 @@ class ParamikoTransport:
     def put(self, data: bytes, path: str, *, mode: int = 0o600) -> None:
         """Write a small file; see the port."""
         done = self.run(put_argv(path, size=len(data), mode=mode), stdin=data)
-        if done.exit_code != 0:
-            raise CommandError(
-                f"{path} could not be written on {self._endpoint.name}",
-                status=done.exit_code,
-                details=done.stderr.decode(errors="replace").strip(),
-            )
+        check_put(done, path, node=self._endpoint.name)
 
     @contextlib.contextmanager
     def forward(self, remote_host: str, remote_port: int) -> Iterator[tuple[str, int]]:
